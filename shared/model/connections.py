@@ -1,0 +1,170 @@
+"""A user's standing link to one Salesforce org, and the attempt to make one."""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import NewType, Self
+
+from shared.model.identity import OwnerDigest, TenantRef, UserId
+from shared.model.sealed import Place, Sealed
+
+ConnectionId = NewType("ConnectionId", str)
+"""32 lower hex: a keyed digest of user and org, so the same org again is the same connection."""
+
+AttemptId = NewType("AttemptId", str)
+"""64 lower hex: SHA-256 of the attempt's 256-bit state."""
+
+SCOPES = frozenset({"lightning", "api", "web", "refresh_token", "offline_access"})
+ATTEMPT_LIFE_MS = 10 * 60 * 1_000
+COMPLETION_LIFE_MS = 5 * 60 * 1_000
+COMPLETION_TRIES = 5
+OPEN_ATTEMPTS = 5
+CONNECTIONS_PER_USER = 10
+CHANGES_PER_DAY = 20
+
+
+class Environment(StrEnum):
+    """Which kind of org the user wants to join."""
+
+    PRODUCTION = "production"
+    SANDBOX = "sandbox"
+
+
+class ConnectionState(StrEnum):
+    """Whether the grant can be used."""
+
+    CONNECTED = "connected"
+    NEEDS_RECONNECT = "needs-reconnect"
+
+
+class Reason(StrEnum):
+    """Why a connection cannot be used: a closed set."""
+
+    GRANT_ENDED = "grant-ended"
+    USER_BLOCKED = "user-blocked"
+    OUTCOME_UNKNOWN = "refresh-outcome-unknown"
+
+
+class _SealedFacts:
+    """Values that are stored only sealed: JSON bytes in, JSON bytes out."""
+
+    __slots__ = ()
+
+    def to_bytes(self) -> bytes:
+        """The bytes to seal."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode()  # type: ignore[call-overload]
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Self:
+        """The value that was sealed."""
+        return cls(**json.loads(raw))
+
+
+@dataclass(frozen=True, slots=True)
+class Grant(_SealedFacts):
+    """The opened secret pair. It lives inside one call, and only `salesforce/` takes it."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return "Grant(...)"
+
+
+@dataclass(frozen=True, slots=True)
+class OrgFacts(_SealedFacts):
+    """What we know of a joined org: 18-character ids, hosts already proved against the allow-list.
+
+    They are sealed apart from the grant, because they outlive a dead one.
+    """
+
+    org_id: str
+    salesforce_user: str
+    instance_url: str
+    login_origin: str
+    sandbox: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection as stored. `generation` counts consents, `version` the grant's commits; times are epoch ms."""
+
+    id: ConnectionId
+    owner: OwnerDigest
+    user: UserId
+    generation: int
+    version: int
+    state: ConnectionState
+    reason: Reason | None
+    grant: Sealed | None
+    org: Sealed
+    org_version: int
+    connected_at: int
+    refreshed_at: int
+    etag: str | None = None
+
+    def grant_place(self, owner: OwnerDigest) -> Place:
+        """Where this connection's grant is sealed, for the owner that the caller has proved to be."""
+        return Place("grant", f"{self.id}.{self.generation}", self.version, owner, self.user)
+
+    def org_place(self, owner: OwnerDigest) -> Place:
+        """Where this connection's org facts are sealed."""
+        return Place("org", self.id, self.org_version, owner, self.user)
+
+    def ended(self, reason: Reason) -> "Connection":
+        """The same connection without its grant: only the user can make a new one."""
+        return replace(self, state=ConnectionState.NEEDS_RECONNECT, reason=reason, grant=None)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenConnection:
+    """A connection with its secrets opened, for the length of one call."""
+
+    row: Connection
+    org: OrgFacts
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True)
+class Consent(_SealedFacts):
+    """What an attempt asked for; sealed, since it names hosts and holds the PKCE verifier (RFC 7636)."""
+
+    login_origin: str
+    sandbox: bool
+    channel: str
+    verifier: str = field(repr=False)
+
+
+class AttemptState(StrEnum):
+    """Each attempt goes through these once, by conditional writes."""
+
+    NEW = "new"
+    ANSWERED = "answered"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectAttempt:
+    """A consent under way. It belongs to the pane that began it, and to nobody else (identity-contract 5)."""
+
+    id: AttemptId
+    tenant: TenantRef
+    tenant_generation: int
+    owner: OwnerDigest
+    user: UserId
+    state: AttemptState
+    consent: Sealed
+    expires_at: int
+    code: Sealed | None = None
+    completion_hash: str | None = None
+    completion_expires_at: int = 0
+    tries: int = 0
+    etag: str | None = None
+
+    def consent_place(self, owner: OwnerDigest) -> Place:
+        """Where the attempt's own facts are sealed."""
+        return Place("consent", self.id, 1, owner, self.user)
+
+    def code_place(self, owner: OwnerDigest) -> Place:
+        """Where the parked authorization code is sealed."""
+        return Place("code", self.id, 1, owner, self.user)
