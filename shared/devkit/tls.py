@@ -6,7 +6,9 @@ import ipaddress
 import os
 import socket
 import ssl
+import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -107,11 +109,12 @@ class _Socket(ThreadingHTTPServer):
         super().__init__((LOOPBACK, port), _Exchange)
 
     def server_bind(self) -> None:
-        # HTTPServer.server_bind asks DNS for the host's name, which can take seconds offline.
+        """Bind without asking DNS for the host's name, which can take seconds offline."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = LOOPBACK, self.socket.getsockname()[1]
 
     def get_request(self) -> tuple[socket.socket, object]:
+        """Accept a connection and remember it until it ends."""
         connection, address = super().get_request()
         if self.context is not None:
             # The handshake runs in the connection's own thread, so that a silent client blocks nobody.
@@ -121,13 +124,16 @@ class _Socket(ThreadingHTTPServer):
         return connection, address
 
     def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
+        """Close a connection and forget it."""
         super().shutdown_request(request)
         with self._changed:
             self._open.discard(request)
             self._changed.notify_all()
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: clients that hang up or refuse our certificate are part of the tests."""
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that hang up or refuse our certificate; any other fault is ours."""
+        if not isinstance(sys.exception(), OSError):
+            traceback.print_exc()
 
     def hang_up(self) -> None:
         """Cut the kept-alive connections, or their clients would still be served after the end."""

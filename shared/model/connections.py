@@ -86,6 +86,25 @@ class OrgFacts(_SealedFacts):
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """What a connection's sealed records are bound to. `generation` counts consents, the versions commits."""
+
+    id: ConnectionId
+    user: UserId
+    generation: int = 1
+    version: int = 1
+    org_version: int = 1
+
+    def grant_place(self, owner: OwnerDigest) -> Place:
+        """Where the grant is sealed, for the owner that the caller has proved to be."""
+        return Place("grant", f"{self.id}.{self.generation}", self.version, owner, self.user)
+
+    def org_place(self, owner: OwnerDigest) -> Place:
+        """Where the org facts are sealed."""
+        return Place("org", self.id, self.org_version, owner, self.user)
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """A connection as stored. `generation` counts consents, `version` the grant's commits; times are epoch ms."""
 
@@ -103,13 +122,10 @@ class Connection:
     refreshed_at: int
     etag: str | None = None
 
-    def grant_place(self, owner: OwnerDigest) -> Place:
-        """Where this connection's grant is sealed, for the owner that the caller has proved to be."""
-        return Place("grant", f"{self.id}.{self.generation}", self.version, owner, self.user)
-
-    def org_place(self, owner: OwnerDigest) -> Place:
-        """Where this connection's org facts are sealed."""
-        return Place("org", self.id, self.org_version, owner, self.user)
+    @property
+    def link(self) -> Link:
+        """What its sealed records are bound to, besides the owner."""
+        return Link(self.id, self.user, self.generation, self.version, self.org_version)
 
     def ended(self, reason: Reason) -> "Connection":
         """The same connection without its grant: only the user can make a new one."""
@@ -161,10 +177,12 @@ class ConnectAttempt:
     tries: int = 0
     etag: str | None = None
 
-    def consent_place(self, owner: OwnerDigest) -> Place:
-        """Where the attempt's own facts are sealed."""
-        return Place("consent", self.id, 1, owner, self.user)
 
-    def code_place(self, owner: OwnerDigest) -> Place:
-        """Where the parked authorization code is sealed."""
-        return Place("code", self.id, 1, owner, self.user)
+def consent_place(attempt: AttemptId, owner: OwnerDigest, user: UserId) -> Place:
+    """Where an attempt's own facts are sealed."""
+    return Place("consent", attempt, 1, owner, user)
+
+
+def code_place(attempt: AttemptId, owner: OwnerDigest, user: UserId) -> Place:
+    """Where an attempt's parked authorization code is sealed."""
+    return Place("code", attempt, 1, owner, user)

@@ -2,10 +2,12 @@
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NewType
 
+from shared.errors import FieldError, InputRefused
 from shared.model.retention import RetentionPolicy
 from shared.model.sealed import Sealed
 
@@ -48,6 +50,20 @@ class TenantId:
 
     provider: Provider
     value: str = field(repr=False)
+
+
+_TENANT_FORMS = {
+    Provider.ENTRA: re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+    Provider.GOOGLE: re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]"),
+}
+
+
+def tenant_id(provider: Provider, text: str) -> TenantId:
+    """The id that an operator typed: a GUID for Entra, a domain for Google. Raises InputRefused (`/id`)."""
+    value = text.strip().lower()
+    if not _TENANT_FORMS[provider].fullmatch(value):
+        raise InputRefused(errors=[FieldError("/id", "is no tenant id of that provider")])
+    return TenantId(provider, value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,226 @@
+"""One frozen value from the environment; unsafe mixtures stop the start with one sentence."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from shared.errors import BadSettings
+
+ENTRA_ISSUER = "https://login.microsoftonline.com/{tenantid}/v2.0"
+ENTRA_KEYS = "https://login.microsoftonline.com/common/discovery/v2.0/keys"
+GOOGLE_KEYS = "https://www.googleapis.com/oauth2/v3/certs"
+LEEWAY_MAX_S = 300
+WAITS_MAX_S = 200
+"""The platform cuts an HTTP call at 230 s; a run cut there would lose its answer unnoticed."""
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Deployment(StrEnum):
+    """Where this runs. Absent means production, so that nothing loose starts by forgetting."""
+
+    PRODUCTION = "production"
+    DEVELOPMENT = "development"
+
+
+class Enrolment(StrEnum):
+    """Who may bring a tenant in: an operator, or a user's first explicit act."""
+
+    OPERATOR = "operator"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be configured. A field's environment name is its own in capitals.
+
+    Lists are blank-separated. `return_channels` are `name=address` pairs, where the user's browser goes after
+    the consent. Times ending in `_s` are seconds.
+    """
+
+    environment: Deployment = Deployment.PRODUCTION
+    enrolment: Enrolment = Enrolment.OPERATOR
+
+    entra_audiences: tuple[str, ...] = ()
+    entra_clients: tuple[str, ...] = ()
+    entra_scope: str = "access_as_user"
+    entra_issuer_template: str = ENTRA_ISSUER
+    entra_jwks_url: str = ENTRA_KEYS
+    entra_auth_context: str = ""
+    ops_tenant_id: str = ""
+    ops_client_id: str = ""
+    google_client_ids: tuple[str, ...] = ()
+    google_jwks_url: str = GOOGLE_KEYS
+    token_leeway_s: int = 60
+
+    cors_origins: tuple[str, ...] = ()
+    return_channels: Mapping[str, str] = field(default_factory=dict)
+
+    salesforce_client_id: str = ""
+    salesforce_client_secret: str = field(default="", repr=False)
+    salesforce_redirect_uri: str = ""
+    salesforce_login_origin: str = ""
+    sf_extra_origins: tuple[str, ...] = ()
+    salesforce_api_version: str = "66.0"
+    sf_connect_s: int = 5
+    sf_run_s: int = 100
+    sf_metadata_s: int = 15
+    token_deadline_s: int = 20
+    flow_cache_s: int = 300
+    ca_bundle: str = ""
+
+    store: str = "sqlite"
+    store_path: str = ""
+    keys: str = "local"
+    keys_path: str = ""
+    clock_file: str = ""
+    stale_run_schedule: str = "0 */5 * * * *"
+    python_threadpool_thread_count: int = 0
+
+    @property
+    def development(self) -> bool:
+        """Whether loopback origins are data rather than a reason to stop."""
+        return self.environment is Deployment.DEVELOPMENT
+
+
+def _pairs(text: str) -> Mapping[str, str]:
+    return MappingProxyType(dict(pair.split("=", 1) for pair in text.split()))
+
+
+_READ: Mapping[object, Callable[[str], object]] = MappingProxyType(
+    {
+        str: str.strip,
+        int: int,
+        tuple[str, ...]: lambda text: tuple(text.split()),
+        Mapping[str, str]: _pairs,
+        Deployment: lambda text: Deployment(text.strip().lower()),
+        Enrolment: lambda text: Enrolment(text.strip().lower()),
+    }
+)
+
+
+def load(environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings, checked. Raises BadSettings with one sentence that names the setting and shows no value."""
+    given: dict[str, object] = {}
+    for wanted in fields(Settings):
+        name = wanted.name.upper()
+        text = environment.get(name, "")
+        if text.strip():
+            try:
+                given[wanted.name] = _READ[wanted.type](text)
+            except (ValueError, KeyError):
+                raise BadSettings(f"{name} cannot be read: {_expected(wanted.type)}.") from None
+        elif wanted.default is MISSING and wanted.default_factory is MISSING:
+            raise BadSettings(f"{name} is missing.")
+    if given.get("environment") is Deployment.DEVELOPMENT:
+        given.setdefault("enrolment", Enrolment.OPEN)
+    settings = Settings(**given)  # type: ignore[arg-type]  # each value was read by its field's own type
+    check(settings)
+    return settings
+
+
+def _expected(kind: object) -> str:
+    if kind is int:
+        return "it is a whole number"
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return "it is one of " + ", ".join(kind)
+    return "it holds name=address pairs"
+
+
+def check(settings: Settings) -> None:
+    """Raise BadSettings for the first thing that may not be, in one sentence that names the setting."""
+    for rule in (_identity, _salesforce, _browsers, _parts, _limits):
+        rule(settings)
+
+
+def _need(condition: object, sentence: str) -> None:
+    if not condition:
+        raise BadSettings(sentence)
+
+
+def _identity(s: Settings) -> None:
+    _need(s.entra_audiences or s.google_client_ids, "ENTRA_AUDIENCES and GOOGLE_CLIENT_IDS are both empty.")
+    _need(not s.entra_audiences or s.entra_clients, "ENTRA_CLIENTS is empty although ENTRA_AUDIENCES is set.")
+    for name in ("entra_audiences", "entra_clients", "google_client_ids"):
+        _need(not any("*" in v for v in getattr(s, name)), f"{name.upper()} may not hold a wildcard.")
+    _need("{tenantid}" in s.entra_issuer_template, "ENTRA_ISSUER_TEMPLATE must hold {tenantid}.")
+    _need(s.entra_issuer_template == ENTRA_ISSUER, "ENTRA_ISSUER_TEMPLATE is not Microsoft's issuer.")
+    _need(0 <= s.token_leeway_s <= LEEWAY_MAX_S, f"TOKEN_LEEWAY_S must be 0 to {LEEWAY_MAX_S} seconds.")
+    _need(bool(s.ops_tenant_id) == bool(s.ops_client_id), "OPS_TENANT_ID and OPS_CLIENT_ID go together.")
+    for name, pinned in (("entra_jwks_url", ENTRA_KEYS), ("google_jwks_url", GOOGLE_KEYS)):
+        url = getattr(s, name)
+        _need(url == pinned or (s.development and _loopback(url)), f"{name.upper()} is not the provider's key set.")
+
+
+def _salesforce(s: Settings) -> None:
+    for name in ("salesforce_client_id", "salesforce_client_secret", "salesforce_redirect_uri"):
+        _need(getattr(s, name), f"{name.upper()} is missing.")
+    _need(_web(s, s.salesforce_redirect_uri), "SALESFORCE_REDIRECT_URI must be an https address.")
+    _need(re.fullmatch(r"\d{2}\.0", s.salesforce_api_version), "SALESFORCE_API_VERSION must look like 66.0.")
+    for name in ("salesforce_login_origin", "sf_extra_origins"):
+        origins = getattr(s, name)
+        for origin in (origins,) if isinstance(origins, str) else origins:
+            allowed = not origin or (s.development and _loopback(origin) and _is_origin(origin))
+            _need(allowed, f"{name.upper()} may name loopback origins, in development only.")
+    _need(not s.ca_bundle or s.development, "CA_BUNDLE is for development only.")
+    _need(not s.ca_bundle or Path(s.ca_bundle).is_file(), "CA_BUNDLE names no file.")
+
+
+def _browsers(s: Settings) -> None:
+    for origin in s.cors_origins:
+        _need(_is_origin(origin) and _client(s, origin), "CORS_ORIGINS holds something that is no exact origin.")
+    _need(s.return_channels, "RETURN_CHANNELS is empty.")
+    for name, address in s.return_channels.items():
+        _need(re.fullmatch(r"outlook|chrome:[a-p]{32}", name), "RETURN_CHANNELS holds an unknown channel.")
+        _need(_web(s, address) and "#" not in address, "RETURN_CHANNELS holds an address that is not https.")
+
+
+def _parts(s: Settings) -> None:
+    _need(s.store == "sqlite", "STORE must be sqlite.")
+    _need(s.keys == "local", "KEYS must be local.")
+    _need(s.development, "STORE=sqlite and KEYS=local are for development only.")
+    _need(s.store_path, "STORE_PATH is missing.")
+    _need(s.keys_path, "KEYS_PATH is missing.")
+    _need(not s.clock_file or s.development, "CLOCK_FILE is for development only.")
+
+
+def _limits(s: Settings) -> None:
+    for name in ("sf_connect_s", "sf_run_s", "sf_metadata_s", "token_deadline_s", "flow_cache_s"):
+        _need(getattr(s, name) > 0, f"{name.upper()} must be above 0.")
+    waits = s.sf_run_s + s.sf_metadata_s + s.token_deadline_s
+    _need(waits <= WAITS_MAX_S, "SF_RUN_S, SF_METADATA_S and TOKEN_DEADLINE_S together pass the platform's cut.")
+    _need(s.development or s.python_threadpool_thread_count > 0, "PYTHON_THREADPOOL_THREAD_COUNT must be set.")
+
+
+def _loopback(url: str) -> bool:
+    return urlsplit(url).hostname in LOOPBACK and urlsplit(url).scheme in {"http", "https"}
+
+
+def _web(s: Settings, url: str) -> bool:
+    parts = urlsplit(url)
+    return (parts.scheme == "https" and bool(parts.hostname)) or (s.development and _loopback(url))
+
+
+def _is_origin(origin: str) -> bool:
+    return re.fullmatch(r"[a-z-]+://[a-z0-9.\[\]:-]+", origin) is not None and "*" not in origin
+
+
+def _client(s: Settings, origin: str) -> bool:
+    return _web(s, origin) or re.fullmatch(r"chrome-extension://[a-p]{32}", origin) is not None
+
+
+def assert_own_package(app: Path) -> None:
+    """Stop unless the package `shared` that runs is the one beside function_app.py.
+
+    On an environment reload the engine appends the app's folder to the end of sys.path, where another
+    distribution's `shared` would win (azure-facts 1).
+    """
+    running = Path(sys.modules["shared"].__file__ or "").resolve().parent
+    if running != (app / "shared").resolve():
+        raise BadSettings("Another package named shared stands before ours on sys.path.")

@@ -1,0 +1,84 @@
+"""A user's connections: see them, and end one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.errors import ConnectionNotFound
+from shared.model.connections import Connection, OpenConnection, OrgFacts
+from shared.model.identity import Principal, Tenant
+from shared.ports import Clock
+from shared.usecases.admission import Admission, Admitted, until_settled
+from shared.usecases.connect import DAY_MS
+from shared.usecases.grants import Grants
+
+Joined = tuple[Connection, OrgFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What a caller may know of themselves."""
+
+    principal: Principal
+    tenant: Tenant
+    connections: Sequence[Joined]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMe:
+    """The caller, their tenant and their connections. Creates nothing."""
+
+    admission: Admission
+    grants: Grants
+
+    def __call__(self, caller: Principal) -> Caller:
+        """Who the caller is to us."""
+        admitted = self.admission(caller)
+        rows = admitted.rows.connections(admitted.owner)
+        return Caller(caller, admitted.tenant, [(row, self.grants.facts(admitted, row)) for row in rows])
+
+
+@dataclass(frozen=True, slots=True)
+class ReadConnection:
+    """One connection of the caller."""
+
+    admission: Admission
+    grants: Grants
+
+    def __call__(self, caller: Principal, connection: str) -> Joined:
+        """The connection and its org."""
+        admitted, row = self.admission.connected(caller, connection)
+        return row, self.grants.facts(admitted, row)
+
+
+@dataclass(frozen=True, slots=True)
+class EndConnection:
+    """Forgets a connection here first, then revokes its grant at Salesforce."""
+
+    admission: Admission
+    grants: Grants
+    clock: Clock
+
+    def __call__(self, caller: Principal, connection: str) -> bool:
+        """True when the grant is gone at Salesforce too; False when Salesforce could not be reached."""
+        admitted, _ = self.admission.connected(caller, connection)
+        opened = until_settled(lambda: self._forget(caller, connection))
+        self._count(admitted)
+        return opened is None or self.grants.revoke(opened.org, opened.grant)
+
+    def _forget(self, caller: Principal, connection: str) -> OpenConnection | None:
+        """Delete the row as it is now; a refresh in between would leave a grant that nobody revokes."""
+        admitted, row = self.admission.connected(caller, connection)
+        opened = self.grants.revocable(admitted, row)
+        admitted.rows.forget_connection(row)
+        return opened
+
+    def _count(self, admitted: Admitted) -> None:
+        day = self.clock() // DAY_MS
+
+        def save() -> None:
+            user = admitted.rows.user(admitted.owner)
+            if user is None:
+                raise ConnectionNotFound
+            admitted.rows.save_user(user.changing(day))
+
+        until_settled(save)

@@ -1,0 +1,104 @@
+"""Run one Flow as the caller, hand back its outputs, remember only that it ran."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from shared.errors import (
+    Conflict,
+    FlowNotRunnable,
+    FlowRunnerError,
+    IdempotencyKeyReused,
+    NextAction,
+)
+from shared.model.answers import RunView
+from shared.model.events import Event, EventName
+from shared.model.flows import FlowInputs, flow_name
+from shared.model.identity import Principal
+from shared.model.requests import RunFlowBody
+from shared.model.runs import FlowResult, Outcome, Run, RunId
+from shared.ports import Clock, Emit
+from shared.usecases.admission import Admission, Admitted
+from shared.usecases.grants import Grants
+from shared.usecases.list_flows import Catalogue, flow_id
+
+
+@dataclass(frozen=True, slots=True)
+class RunAnswer:
+    """What the caller gets: the record, and, unless it is a repeat, what came back and whence inputs were filled."""
+
+    run: Run
+    result: FlowResult | None = field(default=None, repr=False)
+    inputs: FlowInputs | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFlow:
+    """Runs a Flow at most once for a user and Idempotency-Key.
+
+    The record is written immediately before the one call that cannot be undone, and finished after it. A key
+    seen before gets the record as it stands: nothing is sent, and outputs are gone because nothing kept them.
+    """
+
+    admission: Admission
+    grants: Grants
+    catalogue: Catalogue
+    clock: Clock
+    emit: Emit
+
+    def __call__(self, caller: Principal, connection: str, name: str, key: str, asked: RunFlowBody) -> RunAnswer:
+        """The answer. A problem before the record is written leaves the key free; one after it carries `run`."""
+        proved = flow_name(name)
+        admitted, row = self.admission.connected(caller, connection)
+        flow = flow_id(admitted, self.grants.org(admitted, row), proved)
+        run = Run(RunId(admitted.digest("run", row.user, key)), row.user, row.id, flow, self.clock())
+        # A repeat must send nothing, not even a describe; where none would be sent the create below tells.
+        repeat = None if self.catalogue.holds(admitted, row, proved) else admitted.rows.run(run.user, run.id)
+        if repeat:
+            return _repeated(run, repeat)
+        live = self.grants.live(admitted, row)
+        described = self.catalogue.flow(admitted, live, proved)
+        if described.reason:
+            raise FlowNotRunnable("One of its inputs has a type that cannot be filled from here.")
+        inputs = described.bind(asked.email, asked.inputs)
+        try:
+            started = admitted.rows.save_run(run)
+        except Conflict:
+            return _repeated(run, admitted.rows.run(run.user, run.id))
+        return self._recorded(admitted, started, inputs, lambda: live.ask(lambda org: org.run(proved, inputs)))
+
+    def _recorded(self, admitted: Admitted, run: Run, inputs: FlowInputs, call: Callable[[], FlowResult]) -> RunAnswer:
+        """Make the call and write how it ended, whatever it was."""
+        try:
+            result = call()
+        except FlowRunnerError as refused:  # before the Flow began
+            refused.members["run"] = RunView.of(self._ended(admitted, run, Outcome.ERROR))
+            raise
+        except Exception as broken:
+            ended = self._ended(admitted, run, Outcome.UNKNOWN)
+            raise FlowRunnerError(members={"run": RunView.of(ended)}) from broken
+        return RunAnswer(self._ended(admitted, run, result.outcome), result, inputs)
+
+    def _ended(self, admitted: Admitted, run: Run, outcome: Outcome) -> Run:
+        """Finish the record. Where the store is away the caller still gets the answer, and a timer ends the run."""
+        ended = run.ended(outcome, self.clock())
+        try:
+            return admitted.rows.save_run(ended)
+        except FlowRunnerError:
+            facts = {"tenant_id": admitted.tenant.ref, "run_id": run.id}
+            self.emit(Event(EventName.RUN_RECORD_LEFT_OPEN, facts))
+            return ended
+
+
+def _repeated(asked: Run, earlier: Run | None) -> RunAnswer:
+    if earlier is None:
+        raise Conflict
+    if not earlier.same_target(asked):
+        raise IdempotencyKeyReused("Make a new key for each run.")
+    return RunAnswer(earlier)
+
+
+def next_action(answer: RunAnswer) -> NextAction:
+    """What the user should do about the answer."""
+    if answer.result:
+        return answer.result.next_action
+    return NextAction.CHECK_SALESFORCE if answer.run.outcome is Outcome.UNKNOWN else NextAction.NONE
