@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 ENTRA_ISSUER = "https://login.microsoftonline.com/{tid}/v2.0"
 GOOGLE_ISSUER = "https://accounts.google.com"
 SCOPE = "access_as_user"
-TENANT_ADMIN_ROLE = "TenantAdmin"
+TENANT_ADMIN_ROLE = "Tenant.Admin"
 OPERATOR_ROLE = "Operator"
 GLOBAL_ADMINISTRATOR = "62e90394-69f5-4237-9190-012177145e10"
 _TOKEN_LIFE_S = 3600

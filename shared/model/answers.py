@@ -1,5 +1,6 @@
 """What clients get as JSON, by name and type: the contract that add-ins are written against."""
 
+from collections.abc import Iterable
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -9,13 +10,26 @@ from shared.errors import NextAction
 from shared.model.connections import Connection, OrgFacts
 from shared.model.flows import Flow, FlowId, FlowSummary
 from shared.model.identity import Principal, Tenant
-from shared.model.runs import Outcome, Run
+from shared.model.runs import FlowFault, Outcome, Run, RunAnswer
 
 
 class Answer(BaseModel):
     """The root of every answer: camelCase on the wire, and no surprise members."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class HealthView(Answer):
+    """The app answers."""
+
+    status: str
+
+
+class ReadinessView(Answer):
+    """Whether everything that the app needs answers; `parts` is for operators only."""
+
+    status: str
+    parts: dict[str, bool] | None = None
 
 
 class TenantView(Answer):
@@ -72,7 +86,7 @@ class MeView(Answer):
     connections: list[ConnectionView]
 
     @classmethod
-    def of(cls, caller: Principal, tenant: Tenant, joined: list[tuple[Connection, OrgFacts]]) -> Self:
+    def of(cls, caller: Principal, tenant: Tenant, joined: Iterable[tuple[Connection, OrgFacts]]) -> Self:
         """The view of a proved caller."""
         return cls(
             tenant=TenantView.of(tenant, caller.tenant.provider),
@@ -102,6 +116,11 @@ class ConnectionList(Answer):
     items: list[ConnectionView]
     next_cursor: str | None = None
 
+    @classmethod
+    def of(cls, joined: Iterable[tuple[Connection, OrgFacts]]) -> Self:
+        """All of them on one page."""
+        return cls(items=[ConnectionView.of(row, org) for row, org in joined])
+
 
 class FlowView(Answer):
     """A Flow in the list. `id` is the API name that addresses take, `flowId` the name by which runs know it."""
@@ -124,6 +143,11 @@ class FlowList(Answer):
 
     items: list[FlowView]
     next_cursor: str | None = None
+
+    @classmethod
+    def of(cls, found: Iterable[tuple[FlowId, FlowSummary]]) -> Self:
+        """All of them on one page."""
+        return cls(items=[FlowView.of(flow_id, flow) for flow_id, flow in found])
 
 
 class InputView(Answer):
@@ -214,6 +238,11 @@ class FaultView(Answer):
     code: str
     message: str
 
+    @classmethod
+    def of(cls, fault: FlowFault) -> Self:
+        """The view of a fault."""
+        return cls(code=fault.code, message=fault.message)
+
 
 class RunResultView(Answer):
     """The answer to a run. `outputs` are null in a repeat (`replayed`): nothing kept them.
@@ -229,3 +258,19 @@ class RunResultView(Answer):
     next_action: NextAction
     sources: dict[str, str] | None
     fault: FaultView | None
+
+    @classmethod
+    def of(cls, answer: RunAnswer) -> Self:
+        """The view of a run that has just ended, or of a repeat."""
+        run, result = RunView.of(answer.run), answer.result
+        outputs = result.outputs if result else None
+        return cls(
+            run=run,
+            outcome=run.outcome,
+            finished=result.finished if result else run.outcome in (Outcome.SUCCESS, Outcome.ERROR),
+            outputs=dict(outputs.values) if outputs else None,
+            replayed=result is None,
+            next_action=answer.next_action,
+            sources=dict(answer.inputs.sources) if answer.inputs else None,
+            fault=FaultView.of(result.fault) if result and result.fault else None,
+        )

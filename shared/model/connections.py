@@ -1,10 +1,12 @@
 """A user's standing link to one Salesforce org, and the attempt to make one."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import NewType, Self
 
+from shared.errors import AttemptSpent, ConnectionNotFound
 from shared.model.identity import OwnerDigest, TenantRef, UserId
 from shared.model.sealed import Place, Sealed
 
@@ -13,6 +15,21 @@ ConnectionId = NewType("ConnectionId", str)
 
 AttemptId = NewType("AttemptId", str)
 """64 lower hex: SHA-256 of the attempt's 256-bit state."""
+
+
+def connection_id(text: str) -> ConnectionId:
+    """The id in an address. Raises ConnectionNotFound for what no connection can be called."""
+    if not re.fullmatch(r"[0-9a-f]{32}", text):
+        raise ConnectionNotFound
+    return ConnectionId(text)
+
+
+def attempt_id(text: str) -> AttemptId:
+    """The attempt's id in an address. Raises AttemptSpent for what no attempt can be called."""
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise AttemptSpent
+    return AttemptId(text)
+
 
 SCOPES = frozenset({"lightning", "api", "web", "refresh_token", "offline_access"})
 ATTEMPT_LIFE_MS = 10 * 60 * 1_000

@@ -18,6 +18,7 @@ class EventName(StrEnum):
     RECORD_UNREADABLE = "record_unreadable"
     STALE_RUNS_ENDED = "stale_runs_ended"
     TENANT_SKIPPED = "tenant_skipped"
+    TIMER_FAILED = "timer_failed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import NewType
 
 from shared.errors import NextAction
 from shared.model.connections import ConnectionId
-from shared.model.flows import FlowId, FlowOutputs
+from shared.model.flows import FlowId, FlowInputs, FlowOutputs
 from shared.model.identity import UserId
 
 RunId = NewType("RunId", str)
@@ -63,3 +63,19 @@ class FlowResult:
     outputs: FlowOutputs | None = field(default=None, repr=False)
     fault: FlowFault | None = field(default=None, repr=False)
     next_action: NextAction = NextAction.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class RunAnswer:
+    """What the caller gets: the record, and, unless it is a repeat, what came back and whence inputs were filled."""
+
+    run: Run
+    result: FlowResult | None = field(default=None, repr=False)
+    inputs: FlowInputs | None = field(default=None, repr=False)
+
+    @property
+    def next_action(self) -> NextAction:
+        """What the user should do about it."""
+        if self.result:
+            return self.result.next_action
+        return NextAction.CHECK_SALESFORCE if self.run.outcome is Outcome.UNKNOWN else NextAction.NONE

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from shared.errors import Conflict, ConnectionNotFound, TenantDeleted, TenantNotEnrolled, TenantSuspended
-from shared.model.connections import Connection, ConnectionId
+from shared.model.connections import Connection, connection_id
 from shared.model.identity import OwnerDigest, Principal, Tenant, TenantId, TenantRef, TenantState, keyed_digest
 from shared.model.sealed import Place
 from shared.ports import Keyring, Sealer, Store, TenantStore
@@ -55,8 +55,9 @@ class Admission:
 
         Raises ConnectionNotFound when there is none; somebody else's looks the same.
         """
+        proved = connection_id(connection)
         rows = self.store.tenant(self.ref(caller.tenant))
-        tenant, row = rows.tenant_and_connection(ConnectionId(connection))
+        tenant, row = rows.tenant_and_connection(proved)
         admitted = self.admit(caller, rows, tenant)
         if row is None or row.owner != admitted.owner:
             raise ConnectionNotFound

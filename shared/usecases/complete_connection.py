@@ -18,6 +18,7 @@ from shared.model.connections import (
     Link,
     OpenConnection,
     OrgFacts,
+    attempt_id,
     code_place,
     consent_place,
 )
@@ -46,7 +47,7 @@ class CompleteConnect:
     def __call__(self, caller: Principal, attempt: str, asked: CompleteConnection) -> OpenConnection:
         """The connection, opened, so that the caller sees which org and user was joined."""
         admitted = self.admission(caller)
-        claimed = self._claim(admitted, AttemptId(attempt), asked.completion)
+        claimed = self._claim(admitted, attempt_id(attempt), asked.completion)
         consent, code = _opened(admitted, claimed)
         self._count(admitted, claimed)
         grant, org = self.oauth.exchange(consent, code)

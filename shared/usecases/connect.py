@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from shared.errors import AttemptSpent, FieldError, InputRefused, TooManyAttempts, TooManyChanges
+from shared.errors import AttemptSpent, Conflict, FieldError, InputRefused, TooManyAttempts, TooManyChanges
 from shared.model.connections import (
     ATTEMPT_LIFE_MS,
     CHANGES_PER_DAY,
@@ -69,7 +69,7 @@ class BeginConnect:
         state = _text(self.randomness(32))
         verifier = _text(self.randomness(48))
         consent = Consent(origin, asked.environment is Environment.SANDBOX, asked.channel, verifier)
-        opened = self._open(admitted, attempt_id(state), consent)
+        opened = self._open(admitted, attempt_of(state), consent)
         return Begun(opened.id, self.oauth.authorize_url(consent, state), opened.expires_at)
 
     def _open(self, admitted: Admitted, attempt: AttemptId, consent: Consent) -> ConnectAttempt:
@@ -122,27 +122,34 @@ class ParkCode:
     clock: Clock
     randomness: Randomness
 
-    def __call__(self, state: str, code: str) -> Parked:
-        """The way back to the pane. Raises AttemptSpent for a state that is unknown, over or used."""
-        door = self.store.attempt(attempt_id(state))
+    def __call__(self, state: str, code: str, issuer: str | None) -> Parked:
+        """The way back to the pane. Raises AttemptSpent for a state that is unknown, over or used.
+
+        `issuer`, where Salesforce names one, must be the login host of the attempt (RFC 9207).
+        """
+        door = self.store.attempt(attempt_of(state))
         attempt = door.read()
         now = self.clock()
         if attempt is None or attempt.state is not AttemptState.NEW or attempt.expires_at <= now:
             raise AttemptSpent
         sealer = self.keyring.sealer(attempt.tenant, attempt.tenant_generation)
         place = consent_place(attempt.id, attempt.owner, attempt.user)
-        channel = Consent.from_bytes(sealer.open(place, attempt.consent)).channel
+        consent = Consent.from_bytes(sealer.open(place, attempt.consent))
+        if issuer not in (None, consent.login_origin) or consent.channel not in self.channels:
+            raise AttemptSpent
         completion = _text(self.randomness(32))
-        door.save(
-            replace(
-                attempt,
-                state=AttemptState.ANSWERED,
-                code=sealer.seal(code_place(attempt.id, attempt.owner, attempt.user), code.encode()),
-                completion_hash=digest_of(completion),
-                completion_expires_at=now + COMPLETION_LIFE_MS,
-            )
+        answered = replace(
+            attempt,
+            state=AttemptState.ANSWERED,
+            code=sealer.seal(code_place(attempt.id, attempt.owner, attempt.user), code.encode()),
+            completion_hash=digest_of(completion),
+            completion_expires_at=now + COMPLETION_LIFE_MS,
         )
-        return Parked(channel, self.channels[channel], completion)
+        try:
+            door.save(answered)
+        except Conflict:  # two callbacks with one state: the other was faster
+            raise AttemptSpent from None
+        return Parked(consent.channel, self.channels[consent.channel], completion)
 
 
 def refuse_excess(user: User, now: int) -> None:
@@ -155,7 +162,7 @@ def refuse_excess(user: User, now: int) -> None:
         raise TooManyChanges("Try again tomorrow.", retry_after=(DAY_MS - now % DAY_MS) // 1_000 + 1)
 
 
-def attempt_id(state: str) -> AttemptId:
+def attempt_of(state: str) -> AttemptId:
     """The public id of an attempt: SHA-256 of its state, from which the state cannot be had."""
     return AttemptId(digest_of(state))
 

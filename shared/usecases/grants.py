@@ -133,6 +133,11 @@ class LiveConnection:
         """The connection as last stored."""
         return self._opened.row
 
+    @property
+    def org(self) -> OrgFacts:
+        """What we know of its org."""
+        return self._opened.org
+
     def ask(self, question: Callable[[Org], Answer]) -> Answer:
         """The org's answer; asked once more after a refresh, since a refused session did nothing."""
         try:

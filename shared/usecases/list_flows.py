@@ -63,9 +63,8 @@ class ListFlows:
     def __call__(self, caller: Principal, connection: str) -> Sequence[tuple[FlowId, FlowSummary]]:
         """Each Flow with our name for it."""
         admitted, row = self.admission.connected(caller, connection)
-        org = self.grants.org(admitted, row)
         live = self.grants.live(admitted, row)
-        return [(flow_id(admitted, org, f.name), f) for f in self.catalogue.flows(admitted, live)]
+        return [(flow_id(admitted, live.org, f.name), f) for f in self.catalogue.flows(admitted, live)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +79,8 @@ class DescribeFlow:
         """The Flow with our name for it. Raises FlowNotFound before any call for a name that no Flow can have."""
         proved = flow_name(name)
         admitted, row = self.admission.connected(caller, connection)
-        org = self.grants.org(admitted, row)
         live = self.grants.live(admitted, row)
-        return KnownFlow(flow_id(admitted, org, proved), self.catalogue.flow(admitted, live, proved))
+        return KnownFlow(flow_id(admitted, live.org, proved), self.catalogue.flow(admitted, live, proved))
 
 
 def flow_id(admitted: Admitted, org: OrgFacts, name: FlowName) -> FlowId:

@@ -1,34 +1,19 @@
 """Run one Flow as the caller, hand back its outputs, remember only that it ran."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from shared.errors import (
-    Conflict,
-    FlowNotRunnable,
-    FlowRunnerError,
-    IdempotencyKeyReused,
-    NextAction,
-)
+from shared.errors import Conflict, FlowNotRunnable, FlowRunnerError, IdempotencyKeyReused
 from shared.model.answers import RunView
 from shared.model.events import Event, EventName
 from shared.model.flows import FlowInputs, flow_name
 from shared.model.identity import Principal
 from shared.model.requests import RunFlowBody
-from shared.model.runs import FlowResult, Outcome, Run, RunId
+from shared.model.runs import FlowResult, Outcome, Run, RunAnswer, RunId
 from shared.ports import Clock, Emit
 from shared.usecases.admission import Admission, Admitted
 from shared.usecases.grants import Grants
 from shared.usecases.list_flows import Catalogue, flow_id
-
-
-@dataclass(frozen=True, slots=True)
-class RunAnswer:
-    """What the caller gets: the record, and, unless it is a repeat, what came back and whence inputs were filled."""
-
-    run: Run
-    result: FlowResult | None = field(default=None, repr=False)
-    inputs: FlowInputs | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +80,3 @@ def _repeated(asked: Run, earlier: Run | None) -> RunAnswer:
     if not earlier.same_target(asked):
         raise IdempotencyKeyReused("Make a new key for each run.")
     return RunAnswer(earlier)
-
-
-def next_action(answer: RunAnswer) -> NextAction:
-    """What the user should do about the answer."""
-    if answer.result:
-        return answer.result.next_action
-    return NextAction.CHECK_SALESFORCE if answer.run.outcome is Outcome.UNKNOWN else NextAction.NONE
