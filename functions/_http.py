@@ -12,7 +12,14 @@ import azure.functions as func
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from functions._reading import bearer, refuse_oversized, signed
-from shared.errors import ClaimsNeeded, FlowRunnerError, IssuerUnavailable, MethodNotAllowed, NotSignedIn
+from shared.errors import (
+    ClaimsNeeded,
+    FlowRunnerError,
+    IssuerUnavailable,
+    MethodNotAllowed,
+    NotSignedIn,
+    PersonalAccount,
+)
 from shared.model.answers import Answer
 from shared.model.events import Event, EventName
 from shared.model.identity import BearerToken, Principal, Role
@@ -21,7 +28,11 @@ PROBLEMS = "https://flow-runner.com/problems/"
 RETRY_AFTER_S = {429: 30, 503: 5}
 """Seconds to wait where an error of that status names none of its own."""
 
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?", re.ASCII)
+_TRACEPARENT = re.compile(
+    r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?", re.ASCII
+)
+"""Version 00 has 55 characters and no more, a later one may say more, ff is none (W3C Trace Context, 3.2)."""
+
 _JSON = "application/json; charset=utf-8"
 
 HEADERS: Mapping[str, str] = MappingProxyType(
@@ -81,7 +92,7 @@ class Edge:
         """Whether a public route is asked by an operator, who may see more."""
         try:
             return signed(req) and Role.OPERATOR in self.caller(req).roles
-        except (NotSignedIn, ClaimsNeeded, IssuerUnavailable):
+        except (NotSignedIn, PersonalAccount, ClaimsNeeded, IssuerUnavailable):
             return False
 
     def answers(self, handler: Handler) -> Handler:

@@ -28,7 +28,8 @@ HEADERS_MAX = 24 * 1024
 """Below the platform's own 32 KB, so that it is our problem that a client reads."""
 
 CALLBACK_VALUE_MAX = 4_096
-_MEDIA_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-8"?)?', re.IGNORECASE)
+_MEDIA_TYPE = re.compile(r'application/json([ \t]*;[ \t]*charset=("utf-8"|utf-8))?', re.IGNORECASE | re.ASCII)
+_HALF_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SHOWN = re.compile(r"\w{1,80}", re.ASCII)
 
 Asked = TypeVar("Asked", bound=Body)
@@ -43,7 +44,7 @@ class _Twice:
 
 def refuse_oversized(req: func.HttpRequest) -> None:
     """Raise HeadersTooLarge above 24 KB of headers, BodyTooLarge above 256 KB of body."""
-    if sum(len(name) + len(value) + 4 for name, value in req.headers.items()) > HEADERS_MAX:
+    if sum(len(f"{name}: {value}\r\n".encode(errors="replace")) for name, value in req.headers.items()) > HEADERS_MAX:
         raise HeadersTooLarge
     if len(req.get_body()) > BODY_MAX:
         raise BodyTooLarge
@@ -88,13 +89,14 @@ def code_and_state(req: func.HttpRequest) -> tuple[str, str, str | None]:
     Each parameter stands once, is of limited length, and unknown ones are ignored (identity-contract 5.2, step 3).
     """
     try:
-        pairs = parse_qsl(urlsplit(req.url).query, keep_blank_values=True, errors="strict", max_num_fields=20)
+        query = urlsplit(req.url).query
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=20)
     except ValueError:
         raise AttemptSpent from None
     wanted = [(name, value) for name, value in pairs if name in {"state", "code", "iss", "error"}]
     given = dict(wanted)
     whole = len(given) == len(wanted) and all(len(value) <= CALLBACK_VALUE_MAX for _, value in wanted)
-    if not whole or "error" in given or not given.get("state") or not given.get("code"):
+    if not whole or _HALF_ESCAPE.search(query) or "error" in given or not given.get("state") or not given.get("code"):
         raise AttemptSpent
     return given["state"], given["code"], given.get("iss")
 

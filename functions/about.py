@@ -42,6 +42,8 @@ def fallback(edge: Edge, known: Iterable[func.Blueprint]) -> func.Blueprint:
     routes = func.Blueprint()
     table = _table(known)
 
+    # The platform tries routes in the order of their functions' names, so this one's must come last.
+    @routes.function_name("zz_fallback")
     @routes.route(route="{*path}", methods=list(METHODS), auth_level=func.AuthLevel.ANONYMOUS)
     @edge.answers
     def fallback(req: func.HttpRequest) -> func.HttpResponse:
@@ -51,7 +53,7 @@ def fallback(edge: Edge, known: Iterable[func.Blueprint]) -> func.Blueprint:
 
 
 def _unrouted(edge: Edge, req: func.HttpRequest, methods: tuple[str, ...]) -> func.HttpResponse:
-    if not methods:
+    if not methods or req.method in methods:  # a spelling that the host's router did not take for that route
         raise RouteNotFound
     if req.method != "OPTIONS":
         raise MethodNotAllowed(methods)
@@ -87,10 +89,10 @@ def _table(known: Iterable[func.Blueprint]) -> Routes:
 
 def _pattern(route: str) -> re.Pattern[str]:
     parts = ("[^/]+" if part.startswith("{") else re.escape(part) for part in route.split("/"))
-    return re.compile("/".join(parts), re.IGNORECASE)
+    return re.compile("/".join(parts), re.IGNORECASE | re.ASCII)
 
 
 def _methods(table: Routes, path: str) -> tuple[str, ...]:
-    """The methods that some route of that path takes."""
-    taken = (methods for pattern, methods in table if pattern.fullmatch(path.strip("/")))
+    """The methods that some route of that path takes; the host lets one slash behind pass, and so do we."""
+    taken = (methods for pattern, methods in table if pattern.fullmatch(path.removesuffix("/")))
     return tuple(sorted(frozenset[str]().union(*taken)))

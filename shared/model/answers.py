@@ -247,6 +247,7 @@ class FaultView(Answer):
 class RunResultView(Answer):
     """The answer to a run. `outputs` are null in a repeat (`replayed`): nothing kept them.
 
+    `finished` is true once the Flow is known to have come to its end; a paused one has not.
     `sources` says for each declared input where its value came from: a part of the e-mail, `user` or `none`.
     """
 
@@ -267,7 +268,7 @@ class RunResultView(Answer):
         return cls(
             run=run,
             outcome=run.outcome,
-            finished=result.finished if result else run.outcome in (Outcome.SUCCESS, Outcome.ERROR),
+            finished=result.finished if result else answer.run.ended_surely,
             outputs=dict(outputs.values) if outputs else None,
             replayed=result is None,
             next_action=answer.next_action,

@@ -37,9 +37,14 @@ class Run:
     finished_at: int | None = None
     etag: str | None = None
 
-    def ended(self, outcome: Outcome, at: int) -> "Run":
-        """The same run with its end."""
+    def ended(self, outcome: Outcome, at: int | None) -> "Run":
+        """The same run with its outcome, and when it came to its end: never (None), while its Flow is paused."""
         return replace(self, outcome=outcome, finished_at=at)
+
+    @property
+    def ended_surely(self) -> bool:
+        """Whether the Flow is known to have come to its end."""
+        return self.finished_at is not None and self.outcome is not Outcome.UNKNOWN
 
     def same_target(self, other: "Run") -> bool:
         """Whether both aim at the same Flow over the same connection."""

@@ -1,9 +1,10 @@
 """Turn a parked code into a connection, for the pane that began and nobody else (identity-contract 5.2, step 5)."""
 
 import hmac
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from shared.errors import AttemptSpent, Conflict, FlowRunnerError, TooManyConnections
+from shared.errors import AttemptSpent, Conflict, FlowRunnerError, SalesforceUnavailable, TooManyConnections
 from shared.model.connections import (
     COMPLETION_TRIES,
     CONNECTIONS_PER_USER,
@@ -50,7 +51,12 @@ class CompleteConnect:
         claimed = self._claim(admitted, attempt_id(attempt), asked.completion)
         consent, code = _opened(admitted, claimed)
         self._count(admitted, claimed)
-        grant, org = self.oauth.exchange(consent, code)
+        try:
+            grant, org = self.oauth.exchange(consent, code)
+        except SalesforceUnavailable:  # nothing was done, so the same value may be tried again
+            with suppress(FlowRunnerError):
+                self.store.attempt(claimed.id).save(replace(claimed, state=AttemptState.ANSWERED))
+            raise
         try:
             refuse_foreign(admitted, org)
             joined, superseded = until_settled(lambda: self._join(admitted, claimed, grant, org))

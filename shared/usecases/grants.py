@@ -82,9 +82,21 @@ class Grants:
             grant, org = self.oauth.refresh(stale.org, stale.grant)
         except ReconnectNeeded:
             return self._ended(admitted, stale)
-        kept = OpenConnection(admitted.rows.save_connection(self._moved(admitted, stale.row, grant, org)), org, grant)
+        try:
+            row = admitted.rows.save_connection(self._moved(admitted, stale.row, grant, org))
+        except Conflict:
+            return self._overtaken(admitted, stale, OpenConnection(stale.row, org, grant))
         self.emit(Event(EventName.GRANT_REFRESHED, {"tenant_id": admitted.tenant.ref}))
-        return kept
+        return OpenConnection(row, org, grant)
+
+    def _overtaken(self, admitted: Admitted, stale: OpenConnection, late: OpenConnection) -> OpenConnection:
+        """What stands in the row by now; after a new consent the late grant has no home and is revoked."""
+        newer = self._newer(admitted, stale)
+        if newer is None:
+            raise Conflict
+        if newer.row.generation != stale.row.generation and newer.grant.refresh_token != late.grant.refresh_token:
+            self.revoke(late.org, late.grant)
+        return newer
 
     def _moved(self, admitted: Admitted, row: Connection, grant: Grant, org: OrgFacts) -> Connection:
         """The row one commit further, with these secrets in it."""

@@ -61,11 +61,14 @@ class RunFlow:
         except Exception as broken:
             ended = self._ended(admitted, run, Outcome.UNKNOWN)
             raise FlowRunnerError(members={"run": RunView.of(ended)}) from broken
-        return RunAnswer(self._ended(admitted, run, result.outcome), result, inputs)
+        return RunAnswer(self._ended(admitted, run, result.outcome, paused=not result.finished), result, inputs)
 
-    def _ended(self, admitted: Admitted, run: Run, outcome: Outcome) -> Run:
-        """Finish the record. Where the store is away the caller still gets the answer, and a timer ends the run."""
-        ended = run.ended(outcome, self.clock())
+    def _ended(self, admitted: Admitted, run: Run, outcome: Outcome, *, paused: bool = False) -> Run:
+        """Finish the record; a paused Flow has an outcome and no end.
+
+        Where the store is away the caller still gets the answer, and a timer ends the run.
+        """
+        ended = run.ended(outcome, None if paused and outcome is Outcome.SUCCESS else self.clock())
         try:
             return admitted.rows.save_run(ended)
         except FlowRunnerError:
