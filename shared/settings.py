@@ -19,6 +19,9 @@ LEEWAY_MAX_S = 300
 WAITS_MAX_S = 200
 """The platform cuts an HTTP call at 230 s; a run cut there would lose its answer unnoticed."""
 
+GMAIL = "https://mail.google.com"
+"""Where the extension's content scripts run; its service worker calls us instead (identity-contract 6.4)."""
+
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -90,7 +93,10 @@ class Settings:
 
 
 def _pairs(text: str) -> Mapping[str, str]:
-    return MappingProxyType(dict(pair.split("=", 1) for pair in text.split()))
+    pairs = [pair.split("=", 1) for pair in text.split()]
+    if len({pair[0] for pair in pairs}) < len(pairs):
+        raise ValueError("a name twice")
+    return MappingProxyType(dict(pairs))
 
 
 _READ: Mapping[object, Callable[[str], object]] = MappingProxyType(
@@ -130,12 +136,12 @@ def _expected(kind: object) -> str:
         return "it is a whole number"
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return "it is one of " + ", ".join(kind)
-    return "it holds name=address pairs"
+    return "it holds name=address pairs, each name once"
 
 
 def check(settings: Settings) -> None:
     """Raise BadSettings for the first thing that may not be, in one sentence that names the setting."""
-    for rule in (_identity, _salesforce, _browsers, _parts, _limits):
+    for rule in (_identity, _salesforce, _browsers, _limits, _parts):
         rule(settings)
 
 
@@ -162,7 +168,7 @@ def _salesforce(s: Settings) -> None:
     for name in ("salesforce_client_id", "salesforce_client_secret", "salesforce_redirect_uri"):
         _need(getattr(s, name), f"{name.upper()} is missing.")
     _need(_web(s, s.salesforce_redirect_uri), "SALESFORCE_REDIRECT_URI must be an https address.")
-    _need(re.fullmatch(r"\d{2}\.0", s.salesforce_api_version), "SALESFORCE_API_VERSION must look like 66.0.")
+    _need(re.fullmatch(r"[0-9]{2}\.0", s.salesforce_api_version), "SALESFORCE_API_VERSION must look like 66.0.")
     for name in ("salesforce_login_origin", "sf_extra_origins"):
         origins = getattr(s, name)
         for origin in (origins,) if isinstance(origins, str) else origins:
@@ -175,6 +181,7 @@ def _salesforce(s: Settings) -> None:
 def _browsers(s: Settings) -> None:
     for origin in s.cors_origins:
         _need(_is_origin(origin) and _client(s, origin), "CORS_ORIGINS holds something that is no exact origin.")
+        _need(origin != GMAIL, "CORS_ORIGINS may not hold Gmail's own origin: any script of that page would read ours.")
     _need(s.return_channels, "RETURN_CHANNELS is empty.")
     for name, address in s.return_channels.items():
         _need(re.fullmatch(r"outlook|chrome:[a-p]{32}", name), "RETURN_CHANNELS holds an unknown channel.")
@@ -182,12 +189,12 @@ def _browsers(s: Settings) -> None:
 
 
 def _parts(s: Settings) -> None:
+    _need(not s.clock_file or s.development, "CLOCK_FILE is for development only.")
     _need(s.store == "sqlite", "STORE must be sqlite.")
     _need(s.keys == "local", "KEYS must be local.")
     _need(s.development, "STORE=sqlite and KEYS=local are for development only.")
     _need(s.store_path, "STORE_PATH is missing.")
     _need(s.keys_path, "KEYS_PATH is missing.")
-    _need(not s.clock_file or s.development, "CLOCK_FILE is for development only.")
 
 
 def _limits(s: Settings) -> None:
@@ -198,13 +205,23 @@ def _limits(s: Settings) -> None:
     _need(s.development or s.python_threadpool_thread_count > 0, "PYTHON_THREADPOOL_THREAD_COUNT must be set.")
 
 
+def _scheme_and_host(url: str) -> tuple[str, str]:
+    """Of an address that names one host; empty for anything else, a wildcard or a blank in it included."""
+    try:
+        parts = urlsplit("" if re.search(r"[\s*]", url) else url)
+    except ValueError:
+        return "", ""
+    return parts.scheme, parts.hostname or ""
+
+
 def _loopback(url: str) -> bool:
-    return urlsplit(url).hostname in LOOPBACK and urlsplit(url).scheme in {"http", "https"}
+    scheme, host = _scheme_and_host(url)
+    return host in LOOPBACK and scheme in {"http", "https"}
 
 
 def _web(s: Settings, url: str) -> bool:
-    parts = urlsplit(url)
-    return (parts.scheme == "https" and bool(parts.hostname)) or (s.development and _loopback(url))
+    scheme, host = _scheme_and_host(url)
+    return (scheme == "https" and bool(host)) or (s.development and _loopback(url))
 
 
 def _is_origin(origin: str) -> bool:

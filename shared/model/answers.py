@@ -18,6 +18,10 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
+        """Nothing: what goes to a client is never printed."""
+        return ()
+
 
 class HealthView(Answer):
     """The app answers."""

@@ -1,5 +1,7 @@
 """The root of every request body: strict types, no unknown member, no input in any error."""
 
+from collections.abc import Iterable
+
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
@@ -16,3 +18,7 @@ class Body(BaseModel):
         populate_by_name=False,
         allow_inf_nan=False,
     )
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
+        """Nothing: what a caller sent is never printed."""
+        return ()

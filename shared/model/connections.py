@@ -95,10 +95,10 @@ class OrgFacts(_SealedFacts):
     They are sealed apart from the grant, because they outlive a dead one.
     """
 
-    org_id: str
-    salesforce_user: str
-    instance_url: str
-    login_origin: str
+    org_id: str = field(repr=False)
+    salesforce_user: str = field(repr=False)
+    instance_url: str = field(repr=False)
+    login_origin: str = field(repr=False)
     sandbox: bool
 
 
@@ -162,9 +162,9 @@ class OpenConnection:
 class Consent(_SealedFacts):
     """What an attempt asked for; sealed, since it names hosts and holds the PKCE verifier (RFC 7636)."""
 
-    login_origin: str
+    login_origin: str = field(repr=False)
     sandbox: bool
-    channel: str
+    channel: str = field(repr=False)
     verifier: str = field(repr=False)
 
 

@@ -20,7 +20,8 @@ FlowId = NewType("FlowId", str)
 
 # simple-salesforce joins paths as text and `requests` resolves `..`, so a loose name would reach another
 # endpoint with the user's token (salesforce-contract 5). `__` stands only after a package's namespace.
-_NAME = re.compile(r"(?:[A-Za-z](?:_?[A-Za-z0-9]){0,14}__)?[A-Za-z](?:_?[A-Za-z0-9]){0,79}", re.ASCII)
+_WORD = r"[A-Za-z](?:_?[A-Za-z0-9])*"
+_NAME = re.compile(rf"(?:(?=\w{{1,15}}__){_WORD}__)?(?=\w{{1,80}}\Z){_WORD}", re.ASCII)
 
 
 def flow_name(text: str) -> FlowName:
@@ -90,7 +91,7 @@ class FlowInputs:
     """What goes to the org: declared names only, and where each value came from. Never stored."""
 
     values: Mapping[str, JsonValue] = field(repr=False)
-    sources: Mapping[str, str]
+    sources: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +135,18 @@ class Flow:
                 if given is not None:
                     values[wanted.name] = accept(wanted.type, given, collection=wanted.collection)
                 elif wanted.required:
-                    errors.append(FieldError(f"/inputs/{wanted.name}", "is required"))
+                    errors.append(FieldError(_place(wanted.name), "is required"))
             except ValueError as wrong:
-                errors.append(FieldError(f"/inputs/{wanted.name}", str(wrong)))
+                errors.append(FieldError(_place(wanted.name), str(wrong)))
         if errors:
             raise InputRefused("Correct the inputs named here.", errors=errors)
         return FlowInputs(values, sources)
 
 
 def _undeclared(name: str) -> FieldError:
-    shown = f"/inputs/{name}" if re.fullmatch(r"\w{1,80}", name, re.ASCII) else "/inputs"
-    return FieldError(shown, "is not an input of this Flow")
+    return FieldError(_place(name), "is not an input of this Flow")
+
+
+def _place(name: str) -> str:
+    """An input's JSON pointer, or that of all of them for a name that is not plain: it is not repeated."""
+    return f"/inputs/{name}" if re.fullmatch(r"\w{1,80}", name, re.ASCII) else "/inputs"

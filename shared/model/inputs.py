@@ -4,6 +4,7 @@ A value arrives as JSON, typed by a user or filled from the e-mail, and leaves a
 takes (salesforce-contract 3.5). A wrong one raises ValueError with a reason that never holds the value.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
@@ -16,9 +17,9 @@ from pydantic import JsonValue
 TEXT_MAX = 131_072
 COLLECTION_MAX = 2_000
 
-_DECIMAL = re.compile(r"-?\d{1,18}(\.\d{1,18})?")
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?([Zz]|[+-]\d{2}:\d{2})")
+_DECIMAL = re.compile(r"-?\d{1,18}(\.\d{1,18})?", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _RECORD_ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 
 
@@ -62,7 +63,7 @@ def _number(value: JsonValue) -> JsonValue:
     if isinstance(value, str) and _DECIMAL.fullmatch(value):
         number = Decimal(value)
         return int(number) if number == number.to_integral_value() else float(number)
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf:
         return value
     raise ValueError("must be a number")
 

@@ -55,7 +55,7 @@ class Run:
 class FlowFault:
     """What Salesforce said of a failed Flow: for the user's eyes, never for store or telemetry."""
 
-    code: str
+    code: str = field(repr=False)
     message: str = field(repr=False)
 
 

@@ -9,7 +9,7 @@ from shared.model.events import Event
 from shared.ports import Clock
 from shared.telemetry.vocabulary import fitting
 
-FOREIGN = ("azure", "msal", "requests", "simple_salesforce", "urllib3", "zeep")
+FOREIGN = ("azure", "charset_normalizer", "msal", "requests", "simple_salesforce", "urllib3", "werkzeug", "zeep")
 """Loggers of the libraries we call: they write host names, addresses and answers."""
 
 
@@ -22,12 +22,12 @@ class LineSink:
 
     def __call__(self, event: Event) -> None:
         """Tell one event."""
-        moment = datetime.fromtimestamp(self.clock() / 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         facts = "".join(f" {name}={value}" for name, value in fitting(event).items())
         try:
+            moment = datetime.fromtimestamp(self.clock() / 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             self.stream.write(f"{moment} {event.name}{facts}\n")
             self.stream.flush()
-        except (OSError, ValueError):  # a closed pipe must not cost a request its answer
+        except (OSError, OverflowError, ValueError):  # a closed pipe must not cost a request its answer
             return
 
 

@@ -8,13 +8,13 @@ from shared.model.events import Event
 
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _HEX_32 = re.compile(r"[0-9a-f]{32}")
-_NUMBER = re.compile(r"\d{1,15}")
+_NUMBER = re.compile(r"[0-9]{1,15}")
 
 GRAMMAR: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
         "function": _WORD,
         "method": re.compile(r"GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS"),
-        "status": re.compile(r"[1-5]\d\d"),
+        "status": re.compile(r"[1-5][0-9][0-9]"),
         "ms": _NUMBER,
         "count": _NUMBER,
         "error_code": _WORD,
@@ -24,7 +24,7 @@ GRAMMAR: Mapping[str, re.Pattern[str]] = MappingProxyType(
         "tenant_id": _HEX_32,
         "run_id": _HEX_32,
         "exception": re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}"),
-        "module": re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}"),
+        "module": re.compile(r"[a-z_][a-z0-9_.]{0,127}"),
         "line": _NUMBER,
         "correlation_id": _HEX_32,
     }

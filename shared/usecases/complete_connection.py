@@ -53,7 +53,7 @@ class CompleteConnect:
         self._count(admitted, claimed)
         try:
             grant, org = self.oauth.exchange(consent, code)
-        except SalesforceUnavailable:  # nothing was done, so the same value may be tried again
+        except SalesforceUnavailable:  # the same code may be tried again, and one that was spent all the same says so
             with suppress(FlowRunnerError):
                 self.store.attempt(claimed.id).save(replace(claimed, state=AttemptState.ANSWERED))
             raise
@@ -108,10 +108,14 @@ class CompleteConnect:
         name = ConnectionId(admitted.digest("connection", attempt.user, org.org_id))
         earlier = next((c for c in held if c.id == name), None)
         if earlier is None and len(held) >= CONNECTIONS_PER_USER:
-            raise TooManyConnections(f"Disconnect one of the {CONNECTIONS_PER_USER} first.")
+            raise _too_many()
         superseded = self.grants.revocable(admitted, earlier) if earlier else None
         row = self._row(admitted, _link(name, attempt, earlier), (grant, org), earlier)
-        return OpenConnection(admitted.rows.save_connection(row), org, grant), superseded
+        joined = OpenConnection(admitted.rows.save_connection(row), org, grant)
+        if earlier is None and len(admitted.rows.connections(admitted.owner)) > CONNECTIONS_PER_USER:
+            admitted.rows.forget_connection(joined.row)  # consents at once had not seen each other's connection
+            raise _too_many()
+        return joined, superseded
 
     def _row(
         self, admitted: Admitted, link: Link, secrets: tuple[Grant, OrgFacts], earlier: Connection | None
@@ -133,6 +137,10 @@ class CompleteConnect:
             refreshed_at=now,
             etag=earlier.etag if earlier else None,
         )
+
+
+def _too_many() -> TooManyConnections:
+    return TooManyConnections(f"Disconnect one of the {CONNECTIONS_PER_USER} first.")
 
 
 def _link(name: ConnectionId, attempt: ConnectAttempt, earlier: Connection | None) -> Link:

@@ -59,18 +59,18 @@ class EndConnection:
     clock: Clock
 
     def __call__(self, caller: Principal, connection: str) -> bool:
-        """True when the grant is gone at Salesforce too; False when Salesforce could not be reached."""
+        """True when the grant is gone at Salesforce too; False when it could not be read, or Salesforce not reached."""
         admitted, _ = self.admission.connected(caller, connection)
-        opened = until_settled(lambda: self._forget(caller, connection))
-        self._count(admitted)
-        return opened is None or self.grants.revoke(opened.org, opened.grant)
+        self._count(admitted)  # once the row is gone, nothing may fail before its grant is revoked
+        row, opened = until_settled(lambda: self._forget(caller, connection))
+        return self.grants.revoke(opened.org, opened.grant) if opened else row.grant is None
 
-    def _forget(self, caller: Principal, connection: str) -> OpenConnection | None:
+    def _forget(self, caller: Principal, connection: str) -> tuple[Connection, OpenConnection | None]:
         """Delete the row as it is now; a refresh in between would leave a grant that nobody revokes."""
         admitted, row = self.admission.connected(caller, connection)
         opened = self.grants.revocable(admitted, row)
         admitted.rows.forget_connection(row)
-        return opened
+        return row, opened
 
     def _count(self, admitted: Admitted) -> None:
         day = self.clock() // DAY_MS

@@ -90,11 +90,15 @@ class Grants:
         return OpenConnection(row, org, grant)
 
     def _overtaken(self, admitted: Admitted, stale: OpenConnection, late: OpenConnection) -> OpenConnection:
-        """What stands in the row by now; after a new consent the late grant has no home and is revoked."""
-        newer = self._newer(admitted, stale)
+        """What stands in the row by now. After a disconnect or a new consent the late grant is nobody's: revoked."""
+        try:
+            newer = self._newer(admitted, stale)
+        except ReconnectNeeded:
+            self.revoke(late.org, late.grant)
+            raise
         if newer is None:
             raise Conflict
-        if newer.row.generation != stale.row.generation and newer.grant.refresh_token != late.grant.refresh_token:
+        if _consent(newer.row) != _consent(stale.row) and newer.grant.refresh_token != late.grant.refresh_token:
             self.revoke(late.org, late.grant)
         return newer
 
@@ -116,7 +120,7 @@ class Grants:
         _, row = admitted.rows.tenant_and_connection(stale.row.id)
         if row is None:
             raise ReconnectNeeded("Connect Salesforce again.")
-        moved = (row.generation, row.version) != (stale.row.generation, stale.row.version)
+        moved = (_consent(row), row.version) != (_consent(stale.row), stale.row.version)
         return self.opened(admitted, row) if moved or row.grant is None else None
 
     def _ended(self, admitted: Admitted, stale: OpenConnection) -> OpenConnection:
@@ -173,6 +177,11 @@ def refuse_foreign(admitted: Admitted, org: OrgFacts) -> None:
     sealed = admitted.tenant.allowed_orgs
     if sealed and org.org_id not in json.loads(admitted.sealer.open(ALLOWED_ORGS, sealed)):
         raise OrgNotAllowed
+
+
+def _consent(row: Connection) -> tuple[int, int]:
+    """Which consent a row came from: a connection that was ended and made again counts from the beginning."""
+    return row.generation, row.connected_at
 
 
 def _refused() -> OrgSetup:

@@ -1,0 +1,184 @@
+"""The one place that knows all parts: settings in, use cases out.
+
+Everything is built once a process and shared by the worker's threads. A backend is imported only when settings
+choose it, so that a cold start pays for nothing it does not use.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.identity.issuers import EntraRule, GoogleRule
+from shared.identity.signing_keys import SigningKeys
+from shared.identity.verifier import TrustedIssuer, Verifier
+from shared.ports import Clock, Emit, Keyring, Orgs, Randomness, SalesforceOAuth, SignIn, Store
+from shared.salesforce.flow_cache import RecentFlows
+from shared.salesforce.hosts import Hosts
+from shared.salesforce.oauth import OAuthClient
+from shared.salesforce.org import RestOrgs
+from shared.salesforce.pool import Pool
+from shared.settings import Enrolment, Settings
+from shared.telemetry.sinks import LineSink, silence_foreign
+from shared.usecases.admission import Admission
+from shared.usecases.check_readiness import CheckReadiness
+from shared.usecases.complete_connection import CompleteConnect
+from shared.usecases.connect import BeginConnect, ParkCode
+from shared.usecases.connections import EndConnection, ReadConnection, ReadMe
+from shared.usecases.end_stale_runs import EndStaleRuns
+from shared.usecases.enrol import Enrol, EnrolByOperator
+from shared.usecases.grants import Grants
+from shared.usecases.list_flows import Catalogue, DescribeFlow, ListFlows
+from shared.usecases.run_flow import RunFlow
+
+
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """Everything that the edge can ask for, and what it needs itself."""
+
+    sign_in: SignIn
+    clock: Clock
+    randomness: Randomness
+    emit: Emit
+    readiness: CheckReadiness
+    read_me: ReadMe
+    begin_connect: BeginConnect
+    park_code: ParkCode
+    complete_connect: CompleteConnect
+    read_connection: ReadConnection
+    end_connection: EndConnection
+    list_flows: ListFlows
+    describe_flow: DescribeFlow
+    run_flow: RunFlow
+    enrol: EnrolByOperator
+    end_stale_runs: EndStaleRuns
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What stands behind the ports."""
+
+    clock: Clock
+    randomness: Randomness
+    emit: Emit
+    store: Store
+    keyring: Keyring
+    oauth: SalesforceOAuth
+    orgs: Orgs
+
+
+def build(settings: Settings) -> UseCases:
+    """The use cases over real parts. Nothing is asked of the network yet."""
+    silence_foreign()
+    clock = _clock(settings.clock_file)
+    pool = Pool(settings.ca_bundle)
+    hosts = Hosts(settings.salesforce_login_origin, frozenset(settings.sf_extra_origins))
+    parts = _Parts(
+        clock=clock,
+        randomness=os.urandom,
+        emit=LineSink(sys.stdout, clock),
+        store=_store(settings, clock),
+        keyring=_keyring(settings, clock),
+        oauth=_oauth(settings, hosts, pool),
+        orgs=_orgs(settings, hosts, pool),
+    )
+    return _use_cases(settings, parts)
+
+
+def _use_cases(settings: Settings, parts: _Parts) -> UseCases:
+    store, keyring, oauth, clock, emit = parts.store, parts.keyring, parts.oauth, parts.clock, parts.emit
+    admission = Admission(store, keyring)
+    grants = Grants(oauth, parts.orgs, clock, emit)
+    catalogue = Catalogue(RecentFlows(settings.flow_cache_s, clock))
+    enrol = Enrol(store, keyring, admission, clock, parts.randomness)
+    newcomers = enrol if settings.enrolment is Enrolment.OPEN else None
+    channels = settings.return_channels
+    return UseCases(
+        sign_in=_verifier(settings, parts),
+        clock=clock,
+        randomness=parts.randomness,
+        emit=emit,
+        readiness=CheckReadiness({"store": store.ping, "keys": keyring.ping}, clock),
+        read_me=ReadMe(admission, grants),
+        begin_connect=BeginConnect(store, admission, newcomers, oauth, channels, clock, parts.randomness),
+        park_code=ParkCode(store, keyring, channels, clock, parts.randomness),
+        complete_connect=CompleteConnect(store, admission, grants, oauth, clock),
+        read_connection=ReadConnection(admission, grants),
+        end_connection=EndConnection(admission, grants, clock),
+        list_flows=ListFlows(admission, grants, catalogue),
+        describe_flow=DescribeFlow(admission, grants, catalogue),
+        run_flow=RunFlow(admission, grants, catalogue, clock, emit),
+        enrol=EnrolByOperator(enrol),
+        end_stale_runs=EndStaleRuns(store, clock, emit),
+    )
+
+
+def _verifier(s: Settings, parts: _Parts) -> Verifier:
+    entra = EntraRule(
+        audiences=s.entra_audiences,
+        clients=s.entra_clients,
+        issuer_template=s.entra_issuer_template,
+        scope=s.entra_scope,
+        ops_tenant=s.ops_tenant_id,
+        ops_client=s.ops_client_id,
+        auth_context=s.entra_auth_context,
+    )
+    google = GoogleRule(audiences=s.google_client_ids)
+    trusted = (
+        TrustedIssuer(entra, SigningKeys(s.entra_jwks_url, parts.clock, ca_bundle=s.ca_bundle)),
+        TrustedIssuer(google, SigningKeys(s.google_jwks_url, parts.clock, ca_bundle=s.ca_bundle, follows_max_age=True)),
+    )
+    return Verifier(tuple(t for t in trusted if t.rule.audiences), parts.emit, s.token_leeway_s)
+
+
+def _oauth(s: Settings, hosts: Hosts, pool: Pool) -> OAuthClient:
+    return OAuthClient(
+        hosts=hosts,
+        pool=pool,
+        client_id=s.salesforce_client_id,
+        client_secret=s.salesforce_client_secret,
+        redirect_uri=s.salesforce_redirect_uri,
+        connect_s=s.sf_connect_s,
+        deadline_s=s.token_deadline_s,
+    )
+
+
+def _orgs(s: Settings, hosts: Hosts, pool: Pool) -> RestOrgs:
+    return RestOrgs(
+        hosts=hosts,
+        pool=pool,
+        version=s.salesforce_api_version,
+        connect_s=s.sf_connect_s,
+        run_s=s.sf_run_s,
+        metadata_s=s.sf_metadata_s,
+    )
+
+
+def _store(settings: Settings, clock: Clock) -> Store:
+    from shared.store.sqlite import SqliteStore  # noqa: PLC0415  the backend that settings chose
+
+    return SqliteStore(Path(settings.store_path), clock)
+
+
+def _keyring(settings: Settings, clock: Clock) -> Keyring:
+    from shared.keys.local import LocalKeyring  # noqa: PLC0415  the backend that settings chose
+
+    return LocalKeyring(Path(settings.keys_path), os.urandom, clock)
+
+
+def _clock(offset_file: str) -> Callable[[], int]:
+    """Now in epoch milliseconds; in development moved by the seconds that a file holds."""
+    if not offset_file:
+        return _now
+    path = Path(offset_file)
+
+    def moved() -> int:
+        return _now() + int(float(path.read_text()) * 1_000)
+
+    return moved
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

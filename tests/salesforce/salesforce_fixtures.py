@@ -1,0 +1,168 @@
+"""The product's Salesforce clients wired to the devkit's Salesforce, and sockets that misbehave on command."""
+
+import secrets
+import socket
+import ssl
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlsplit
+
+from shared.devkit.salesforce import SalesforceServer, consent
+from shared.devkit.salesforce.recording import Call
+from shared.errors import FlowRunnerError, SessionExpired
+from shared.model.connections import Consent, Environment, Grant, OrgFacts
+from shared.ports import Org
+from shared.salesforce.hosts import Hosts
+from shared.salesforce.oauth import OAuthClient
+from shared.salesforce.org import RestOrgs
+from shared.salesforce.pool import Pool
+
+CLIENT_ID = "3MVG9_the_app"
+CLIENT_SECRET = secrets.token_hex(32)
+REDIRECT_URI = "https://middleware.example/v1/oauth/salesforce/callback"
+ADA, BEN = "ada@acme.example", "ben@acme.example"
+WAIT = (2.0, 10.0)
+
+
+@dataclass
+class Wired:
+    """Both clients over one pool; `grant` is the last that was handed out."""
+
+    server: SalesforceServer
+    pool: Pool
+    hosts: Hosts = field(init=False)
+    oauth: OAuthClient = field(init=False)
+    orgs: RestOrgs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.hosts = Hosts(self.server.base_url, frozenset({self.server.instance_url}))
+        self.oauth = self.oauth_client()
+        self.orgs = self.rest_orgs()
+
+    def oauth_client(self, *, deadline_s: float = 10.0, client_secret: str = CLIENT_SECRET) -> OAuthClient:
+        return OAuthClient(self.hosts, self.pool, CLIENT_ID, client_secret, REDIRECT_URI, 2.0, deadline_s)
+
+    def rest_orgs(self, *, version: str = "66.0", run_s: float = 10.0, metadata_s: float = 10.0) -> RestOrgs:
+        return RestOrgs(self.hosts, self.pool, version, 2.0, run_s, metadata_s)
+
+    def asked(self) -> Consent:
+        origin = self.oauth.login_origin(Environment.PRODUCTION, None)
+        return Consent(origin, sandbox=False, channel="outlook", verifier=secrets.token_urlsafe(48))
+
+    def code(self, asked: Consent, username: str = ADA) -> str:
+        location = consent(self.oauth.authorize_url(asked, "state"), username)
+        return parse_qs(urlsplit(location).query)["code"][0]
+
+    def exchange(self, username: str = ADA) -> tuple[Grant, OrgFacts]:
+        asked = self.asked()
+        return self.oauth.exchange(asked, self.code(asked, username))
+
+    def org(self, username: str = ADA, *, run_s: float = 10.0, metadata_s: float = 10.0) -> Org:
+        grant, facts = self.exchange(username)
+        self.server.recorder.clear()
+        return self.rest_orgs(run_s=run_s, metadata_s=metadata_s).org(facts, grant)
+
+    def plan(self, endpoint: str, **how: object) -> None:
+        self.server.steering.plan({"endpoint": endpoint, **how})
+
+    def switch(self, **switches: object) -> None:
+        self.server.steering.switch(switches)
+
+    def calls(self, endpoint: str | None = None) -> list[Call]:
+        return self.server.recorder.calls(endpoint)
+
+    def events(self) -> dict[str, int]:
+        return self.server.recorder.events()
+
+
+class RawServer:
+    """A loopback socket that hands each connection to `script`; `accepted` counts them."""
+
+    def __init__(self, script: Callable[[socket.socket], None], context: ssl.SSLContext | None) -> None:
+        self.accepted = 0
+        self.over = threading.Event()
+        self._script = script
+        self._context = context
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        scheme = "https" if context else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def serve(self) -> None:
+        """Accept until stopped."""
+        while not self.over.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+
+    def _talk(self, connection: socket.socket) -> None:
+        try:
+            if self._context:
+                connection = self._context.wrap_socket(connection, server_side=True)
+            with connection:
+                self._script(connection)
+        except OSError:
+            connection.close()
+
+    def stop(self) -> None:
+        """Close the port, and let scripts that wait for `over` end."""
+        self.over.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@contextmanager
+def raw_server(script: Callable[[socket.socket], None], context: ssl.SSLContext | None = None) -> Iterator[RawServer]:
+    server = RawServer(script, context)
+    threading.Thread(target=server.serve, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def read_request(connection: socket.socket) -> bytes:
+    """One request whose body, if any, comes with a Content-Length; empty when the client hung up."""
+    text = b""
+    while b"\r\n\r\n" not in text:
+        part = connection.recv(65_536)
+        if not part:
+            return b""
+        text += part
+    head, _, body = text.partition(b"\r\n\r\n")
+    length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+    while len(body) < length:
+        body += connection.recv(65_536)
+    return head + b"\r\n\r\n" + body
+
+
+def http(body: bytes = b"{}", *headers: str, status: str = "200 OK") -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def told(error: BaseException) -> str:
+    """Everything that a log or an error tracker could get out of an error of ours: texts, members, frames' locals.
+
+    The frames of tests are left out, since they know every secret.
+    """
+    texts = [str(error), repr(error), repr(vars(error))]
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if "/tests/" not in frame.f_code.co_filename:
+            texts.append(repr(frame.f_locals))
+    texts.extend(told(behind) for behind in (error.__cause__, error.__context__) if behind is not None)
+    return "\n".join(texts)
+
+
+def raised(call: Callable[[], object]) -> FlowRunnerError | SessionExpired:
+    """The error of ours that a call ends with."""
+    try:
+        call()
+    except (FlowRunnerError, SessionExpired) as error:
+        return error
+    raise AssertionError("nothing was raised")

@@ -1,0 +1,527 @@
+"""Consent, exchange, refresh and revoke against a strict Salesforce: what is believed, kept, refused and given back."""
+
+import base64
+import hashlib
+import hmac
+import json
+import socket
+from dataclasses import replace
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+import pytest
+
+from shared.errors import (
+    AttemptSpent,
+    FlowRunnerError,
+    InputRefused,
+    OrgLimit,
+    OrgSetup,
+    ReconnectNeeded,
+    SalesforceUnavailable,
+    SalesforceUnusable,
+    ScopeMissing,
+)
+from shared.model.connections import Consent, Environment, Grant
+from shared.salesforce.hosts import Hosts
+from shared.salesforce.oauth import OAuthClient
+from shared.salesforce.pool import Pool
+from tests.salesforce.salesforce_fixtures import (
+    ADA,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    REDIRECT_URI,
+    Wired,
+    http,
+    raised,
+    raw_server,
+    read_request,
+)
+
+LOOK_ALIKE = "https://acme.my.salesforce.com.evil.example"
+
+
+def form(body: str) -> dict[str, str]:
+    return dict(parse_qsl(body, strict_parsing=True))
+
+
+def revoked(wired: Wired) -> int:
+    return wired.events().get("revoked", 0)
+
+
+# Consent
+
+
+def test_the_authorize_address_asks_for_exactly_what_is_needed(wired: Wired) -> None:
+    asked = wired.asked()
+    url = urlsplit(wired.oauth.authorize_url(asked, "the state"))
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(asked.verifier.encode()).digest()).decode().rstrip("=")
+    assert f"{url.scheme}://{url.netloc}{url.path}" == f"{wired.server.base_url}/services/oauth2/authorize"
+    assert parse_qs(url.query, strict_parsing=True) == {
+        "response_type": ["code"],
+        "client_id": [CLIENT_ID],
+        "redirect_uri": [REDIRECT_URI],
+        "scope": ["lightning api web refresh_token offline_access"],
+        "state": ["the state"],
+        "code_challenge": [challenge],
+        "code_challenge_method": ["S256"],
+        "prompt": ["login consent"],
+    }
+    assert asked.verifier not in url.query
+
+
+def test_the_challenge_is_that_of_rfc_7636() -> None:
+    verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+    asked = Consent("https://login.salesforce.com", sandbox=False, channel="outlook", verifier=verifier)
+    with Pool() as pool:
+        url = OAuthClient(Hosts(), pool, "c", "s", REDIRECT_URI, 1.0, 1.0).authorize_url(asked, "s")
+    assert "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&" in url
+
+
+def test_nobody_is_sent_to_a_host_that_is_not_salesforces(wired: Wired) -> None:
+    with pytest.raises(SalesforceUnusable):
+        wired.oauth.authorize_url(replace(wired.asked(), login_origin=LOOK_ALIKE), "state")
+
+
+def test_a_wrong_my_domain_is_refused_where_it_was_typed(wired: Wired) -> None:
+    with pytest.raises(InputRefused) as refused:
+        wired.oauth.login_origin(Environment.PRODUCTION, "acme.lightning.force.com")
+    assert refused.value.errors[0].pointer == "/myDomain"
+
+
+# Exchange
+
+
+def test_a_code_becomes_a_grant_and_the_facts_of_its_org(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    assert grant.access_token.startswith("00D5gK0000001Ab!")
+    assert grant.refresh_token.startswith("5Aep")
+    assert (facts.org_id, facts.salesforce_user) == ("00D5gK0000001AbEBI", "0055gK0000001AbABI")
+    assert (facts.instance_url, facts.login_origin) == (wired.server.instance_url, wired.server.base_url)
+    assert facts.sandbox is False
+
+
+def test_secret_and_verifier_are_both_sent_once_and_in_the_body_only(wired: Wired) -> None:
+    asked = wired.asked()
+    code = wired.code(asked)
+    wired.oauth.exchange(asked, code)
+    (call,) = wired.calls("token")
+    assert (call.method, call.query) == ("POST", "")
+    assert form(call.body) == {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": REDIRECT_URI,
+        "code_verifier": asked.verifier,
+        "client_id": CLIENT_ID,
+        "client_secret": CLIENT_SECRET,
+    }
+
+
+def test_oauth_calls_carry_no_headers_of_the_api(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    wired.oauth.revoke(*wired.oauth.refresh(facts, grant)[::-1])
+    for call in (*wired.calls("token"), *wired.calls("revoke")):
+        for name in ("Authorization", "Cookie", "Sforce-Call-Options"):
+            assert call.header(name) is None
+
+
+@pytest.mark.parametrize("form_of_id", [15, 18])
+def test_ids_have_18_characters_whatever_their_form(wired: Wired, form_of_id: int) -> None:
+    wired.switch(id_form=form_of_id)
+    facts = wired.exchange()[1]
+    assert (facts.org_id, facts.salesforce_user) == ("00D5gK0000001AbEBI", "0055gK0000001AbABI")
+
+
+@pytest.mark.parametrize("form_of_id", [15, 18])
+def test_the_host_of_the_identity_may_be_a_generic_one_or_the_orgs_own(wired: Wired, form_of_id: int) -> None:
+    url = f"{wired.server.instance_url}/id/{'00D5gK0000001AbEBI'[:form_of_id]}/0055gK0000001AbABI"
+    wired.switch(id_url=url)
+    assert wired.exchange()[1].org_id == "00D5gK0000001AbEBI"
+
+
+def test_a_sandbox_is_remembered_as_one(wired: Wired) -> None:
+    asked = replace(wired.asked(), sandbox=True)
+    _, facts = wired.oauth.exchange(asked, wired.code(asked, "cleo@acme.example.uat"))
+    assert facts.sandbox is True
+
+
+def test_a_sandbox_is_known_by_its_host(wired: Wired) -> None:
+    wired.switch(instance_url="https://acme--uat.sandbox.my.salesforce.com")
+    assert wired.exchange()[1].sandbox is True
+
+
+@pytest.mark.parametrize(
+    "scope",
+    ["api refresh_token", "offline_access web api", "refresh_token lightning web api", "full refresh_token", "api"],
+)
+def test_scopes_are_a_set_and_synonyms_are_one(wired: Wired, scope: str) -> None:
+    wired.switch(scope=scope)
+    assert wired.exchange()[0].refresh_token
+
+
+@pytest.mark.parametrize("scope", ["refresh_token web lightning", "apis web_api", "API"])
+def test_a_grant_without_api_is_refused_and_given_back(wired: Wired, scope: str) -> None:
+    wired.switch(scope=scope)
+    with pytest.raises(ScopeMissing):
+        wired.exchange()
+    assert revoked(wired) == 1
+
+
+@pytest.mark.parametrize("name", ["scope", "refresh_token"])
+def test_an_answer_that_lacks_scopes_or_the_lasting_token_is_refused_and_given_back(wired: Wired, name: str) -> None:
+    wired.switch(omit=[name])
+    with pytest.raises(ScopeMissing):
+        wired.exchange()
+    assert len(wired.calls("revoke")) == 1
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        pytest.param({"signature": base64.b64encode(b"x" * 32).decode()}, id="signature wrong"),
+        pytest.param({"signature": "\u00e9"}, id="signature no ascii"),
+        pytest.param({"omit": ["signature"]}, id="signature missing"),
+        pytest.param({"omit": ["issued_at"]}, id="issued_at missing"),
+        pytest.param({"omit": ["id"]}, id="id missing"),
+        pytest.param({"omit": ["instance_url"]}, id="instance missing"),
+        pytest.param({"instance_url": LOOK_ALIKE}, id="instance look-alike"),
+        pytest.param({"instance_url": "http://acme.my.salesforce.com"}, id="instance without tls"),
+        pytest.param({"instance_url": "https://acme.my.salesforce.com/"}, id="instance with path"),
+        pytest.param({"instance_url": "https://login.salesforce.com"}, id="instance is a login host"),
+        pytest.param({"id_url": f"{LOOK_ALIKE}/id/00D5gK0000001AbEBI/0055gK0000001AbABI"}, id="id look-alike"),
+        pytest.param({"id_url": "https://login.salesforce.com/id/00D5gK0000001AbEBJ/0055gK0000001AbABI"}, id="id sum"),
+        pytest.param({"id_url": "https://login.salesforce.com/id/00D5gK0000001AbEBI"}, id="id without user"),
+    ],
+)
+def test_an_answer_that_cannot_be_believed_is_refused_and_given_back(wired: Wired, switches: dict[str, object]) -> None:
+    wired.switch(**switches)
+    with pytest.raises(SalesforceUnusable):
+        wired.exchange()
+    assert (revoked(wired), len(wired.calls("revoke"))) == (1, 1)
+    assert wired.calls("revoke")[0].secure is False  # at the login host, which alone is proved
+
+
+def test_a_signature_by_another_secret_is_refused(wired: Wired) -> None:
+    asked = wired.asked()
+    identity = "https://login.salesforce.com/id/00D5gK0000001AbEBI/0055gK0000001AbABI"
+    forged = hmac.digest(b"another secret", f"{identity}1766000000000".encode(), "sha256")
+    wired.switch(signature=base64.b64encode(forged).decode())
+    with pytest.raises(SalesforceUnusable):
+        wired.oauth.exchange(asked, wired.code(asked))
+
+
+def test_the_signature_is_that_of_the_contract(pool: Pool) -> None:
+    answer = {
+        "access_token": "a",
+        "refresh_token": "r",
+        "scope": "api",
+        "instance_url": "https://acme.my.salesforce.com",
+        "id": "https://login.salesforce.com/id/00D000000000001EAA/005000000000001AAA",
+        "issued_at": "1766000000000",
+        "signature": "IEksI0k0+dm2GcDUWiQrzwyMEurPy7fX8bc+BHToZDY=",
+    }
+
+    def script(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(http(json.dumps(answer).encode()))
+
+    with raw_server(script) as server:
+        client = OAuthClient(Hosts(server.url), pool, "c", "0123456789ABCDEF", REDIRECT_URI, 2.0, 5.0)
+        asked = Consent(server.url, sandbox=False, channel="outlook", verifier="v" * 43)
+        assert client.exchange(asked, "code")[0] == Grant("a", "r")
+
+
+@pytest.mark.parametrize("token", ["a b", "a\nb", "\u00e9", "x" * 16_385])
+@pytest.mark.parametrize("name", ["access_token", "refresh_token"])
+def test_a_token_that_no_header_can_carry_is_refused(wired: Wired, name: str, token: str) -> None:
+    wired.exchange()
+    (call,) = wired.calls("token")
+    assert call.status == 200
+    identity, issued_at = "https://login.salesforce.com/id/00D5gK0000001AbEBI/0055gK0000001AbABI", "1766000000000"
+    signature = hmac.digest(CLIENT_SECRET.encode(), f"{identity}{issued_at}".encode(), "sha256")
+    answer = {
+        "access_token": "a",
+        "refresh_token": "r",
+        "scope": "api",
+        "instance_url": wired.server.instance_url,
+        "id": identity,
+        "issued_at": issued_at,
+        "signature": base64.b64encode(signature).decode(),
+    }
+    wired.plan("token", status=200, body=json.dumps(answer | {name: token}))
+    with pytest.raises(SalesforceUnusable):
+        wired.exchange()
+
+
+def test_a_code_works_once(wired: Wired) -> None:
+    asked = wired.asked()
+    code = wired.code(asked)
+    wired.oauth.exchange(asked, code)
+    with pytest.raises(AttemptSpent):
+        wired.oauth.exchange(asked, code)
+
+
+def test_a_stale_code_is_spent(wired: Wired) -> None:
+    asked = wired.asked()
+    code = wired.code(asked)
+    wired.server.grants.age_codes(1_000)
+    with pytest.raises(AttemptSpent):
+        wired.oauth.exchange(asked, code)
+
+
+def test_a_code_is_worth_nothing_with_another_verifier(wired: Wired) -> None:
+    code = wired.code(wired.asked())
+    with pytest.raises(AttemptSpent):
+        wired.oauth.exchange(wired.asked(), code)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ("contention", AttemptSpent),
+        ("oauth-object", AttemptSpent),
+        ("authentication-failure", AttemptSpent),
+        ("inactive-user", OrgSetup),
+        ("ip-restricted", OrgSetup),
+        ("ip-restricted-by-app", SalesforceUnusable),
+        ("invalid-client", SalesforceUnusable),
+        ("login-rate", OrgLimit),
+        ("html", SalesforceUnavailable),
+        ("html-200", SalesforceUnavailable),
+        ("empty", SalesforceUnavailable),
+        ("empty-200", SalesforceUnusable),
+        ("plain-text", SalesforceUnusable),
+        ("rest-list", SalesforceUnusable),
+        ("empty-list", SalesforceUnusable),
+        ("no-content", SalesforceUnusable),
+    ],
+)
+def test_a_refused_exchange_ends_in_an_error_of_ours(wired: Wired, answer: str, error: type[FlowRunnerError]) -> None:
+    wired.plan("token", answer=answer)
+    assert type(raised(wired.exchange)) is error
+    assert (len(wired.calls("token")), len(wired.calls("revoke"))) == (1, 0)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_exchange_whose_answer_is_lost_is_not_repeated(wired: Wired, when: str) -> None:
+    wired.plan("token", drop=when)
+    with pytest.raises(SalesforceUnavailable):
+        wired.exchange()
+    assert len(wired.calls("token")) == 1
+
+
+def test_a_code_is_never_sent_to_a_host_that_is_not_salesforces(wired: Wired) -> None:
+    asked = wired.asked()
+    code = wired.code(asked)
+    with raw_server(lambda c: c.sendall(http())) as stranger:
+        with pytest.raises(SalesforceUnusable):
+            wired.oauth.exchange(replace(asked, login_origin=stranger.url), code)
+        assert (stranger.accepted, wired.calls("token")) == (0, [])
+
+
+# Refresh
+
+
+def test_a_refresh_rotates_the_pair_and_keeps_the_org(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    fresh, same = wired.oauth.refresh(facts, grant)
+    assert same == facts
+    assert len({grant.access_token, grant.refresh_token, fresh.access_token, fresh.refresh_token}) == 4
+    assert wired.orgs.org(same, fresh).flows()
+    assert form(wired.calls("token")[-1].body) == {
+        "grant_type": "refresh_token",
+        "refresh_token": grant.refresh_token,
+        "client_id": CLIENT_ID,
+        "client_secret": CLIENT_SECRET,
+    }
+
+
+def test_without_rotation_the_refresh_token_is_kept(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    wired.switch(rotation=False)
+    assert wired.oauth.refresh(facts, grant)[0].refresh_token == grant.refresh_token
+
+
+def test_an_org_that_moved_is_followed_within_salesforce(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    wired.switch(instance_url="https://acme-new.my.salesforce.com")
+    assert wired.oauth.refresh(facts, grant)[1] == replace(facts, instance_url="https://acme-new.my.salesforce.com")
+
+
+@pytest.mark.parametrize("switches", [{"instance_url": LOOK_ALIKE}, {"omit": ["instance_url"]}])
+def test_a_foreign_address_is_not_followed_and_the_rotated_token_is_kept(
+    wired: Wired, switches: dict[str, object]
+) -> None:
+    grant, facts = wired.exchange()
+    wired.switch(**switches)
+    fresh, same = wired.oauth.refresh(facts, grant)
+    assert same == facts
+    assert fresh.refresh_token != grant.refresh_token
+    assert revoked(wired) == 0
+
+
+def test_a_changed_client_secret_of_the_signature_ends_nobodys_grant(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    wired.switch(signature="AAAA", omit=["scope", "issued_at"])
+    assert wired.oauth.refresh(facts, grant)[0].refresh_token != grant.refresh_token
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        "https://login.salesforce.com/id/00D5gK0000001AbEBI/0055gK0000002AbABI",
+        "https://login.salesforce.com/id/00D5gK0000002AbEBI/0055gK0000001AbABI",
+        "https://evil.example/id/00D5gK0000001AbEBI/0055gK0000001AbABI",
+    ],
+)
+def test_tokens_of_somebody_else_are_refused_and_given_back(wired: Wired, identity: str) -> None:
+    grant, facts = wired.exchange()
+    wired.switch(id_url=identity)
+    with pytest.raises(SalesforceUnusable):
+        wired.oauth.refresh(facts, grant)
+    assert revoked(wired) == 1
+
+
+def test_tokens_of_nobody_are_given_back(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    wired.switch(omit=["id"])
+    assert cause(raised(lambda: wired.oauth.refresh(facts, grant))) == "refresh-outcome-unknown"
+    assert revoked(wired) == 1
+
+
+def cause(error: BaseException) -> object:
+    assert isinstance(error, FlowRunnerError)
+    return error.members.get("cause")
+
+
+UNSURE = "refresh-outcome-unknown"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "why"),
+    [
+        ("oauth-object", ReconnectNeeded, None),
+        ("authentication-failure", ReconnectNeeded, None),
+        ("no-description", ReconnectNeeded, None),
+        ("contention", SalesforceUnavailable, None),
+        ("old-contention", SalesforceUnavailable, None),
+        ("inactive-user", OrgSetup, "user-blocked"),
+        ("ip-restricted", OrgSetup, "ip-restricted"),
+        ("ip-restricted-by-app", SalesforceUnusable, "our-address"),
+        ("invalid-client", SalesforceUnusable, "our-credentials"),
+        ("invalid-client-id", SalesforceUnusable, "our-credentials"),
+        ("login-rate", OrgLimit, None),
+        ("html", SalesforceUnavailable, UNSURE),
+        ("html-200", SalesforceUnavailable, UNSURE),
+        ("empty", SalesforceUnavailable, UNSURE),
+        ("empty-200", SalesforceUnavailable, UNSURE),
+        ("plain-text", SalesforceUnusable, None),
+        ("too-busy", SalesforceUnavailable, UNSURE),
+    ],
+)
+def test_a_failed_refresh_says_whether_the_grant_is_dead(
+    wired: Wired, answer: str, error: type[FlowRunnerError], why: str | None
+) -> None:
+    grant, facts = wired.exchange()
+    wired.plan("token", answer=answer)
+    failed = raised(lambda: wired.oauth.refresh(facts, grant))
+    assert (type(failed), cause(failed)) == (error, why)
+    assert len(wired.calls("token")) == 2
+
+
+@pytest.mark.parametrize("how", [{"drop": "before"}, {"drop": "after"}, {"hold_after": "for-ever"}, {"drip": 0.2}])
+def test_a_refresh_whose_answer_is_lost_is_sent_once_and_its_end_is_unknown(
+    wired: Wired, how: dict[str, object]
+) -> None:
+    grant, facts = wired.exchange()
+    wired.plan("token", **how)
+    failed = raised(lambda: wired.oauth_client(deadline_s=0.6).refresh(facts, grant))
+    assert (type(failed), cause(failed)) == (SalesforceUnavailable, UNSURE)
+    assert len(wired.calls("token")) == 2
+
+
+def test_a_refresh_that_never_left_leaves_the_grant_as_it_is(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    wired.server.stop()
+    failed = raised(lambda: wired.oauth.refresh(facts, grant))
+    assert (type(failed), cause(failed)) == (SalesforceUnavailable, None)
+    wired.server.start()
+    assert wired.oauth.refresh(facts, grant)
+
+
+def test_a_spent_refresh_token_means_to_connect_again(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    wired.oauth.refresh(facts, grant)
+    with pytest.raises(ReconnectNeeded):
+        wired.oauth.refresh(facts, grant)
+
+
+def test_without_a_refresh_token_nothing_is_asked(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    with pytest.raises(ReconnectNeeded):
+        wired.oauth.refresh(facts, replace(grant, refresh_token=""))
+    assert len(wired.calls("token")) == 1
+
+
+def test_a_refresh_token_is_never_sent_to_a_host_that_is_not_salesforces(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    with raw_server(lambda c: c.sendall(http())) as stranger:
+        moved = replace(facts, login_origin=stranger.url)
+        with pytest.raises(SalesforceUnusable):
+            wired.oauth.refresh(moved, grant)
+        assert wired.oauth.revoke(moved, grant) is False
+        assert stranger.accepted == 0
+
+
+# Revoke
+
+
+def test_revoking_ends_refresh_token_and_session(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    assert wired.oauth.revoke(facts, grant) is True
+    assert form(wired.calls("revoke")[0].body) == {"token": grant.refresh_token}
+    assert wired.server.grants.session(grant.access_token) is None
+
+
+def test_what_is_already_gone_counts_as_revoked(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    assert [wired.oauth.revoke(facts, grant) for _ in range(2)] == [True, True]
+
+
+def test_without_a_refresh_token_the_session_is_revoked(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    assert wired.oauth.revoke(facts, replace(grant, refresh_token="")) is True
+    assert form(wired.calls("revoke")[0].body) == {"token": grant.access_token}
+
+
+@pytest.mark.parametrize("answer", ["html", "html-200", "unsupported-token-type", "empty", "oauth-object", "too-busy"])
+def test_a_revocation_that_is_not_confirmed_is_not_claimed(wired: Wired, answer: str) -> None:
+    grant, facts = wired.exchange()
+    wired.plan("revoke", answer=answer)
+    assert wired.oauth.revoke(facts, grant) is False
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_revocation_without_an_answer_is_not_claimed(wired: Wired, when: str) -> None:
+    grant, facts = wired.exchange()
+    wired.plan("revoke", drop=when)
+    assert wired.oauth.revoke(facts, grant) is False
+
+
+def test_a_refusal_is_told_even_when_nothing_can_be_given_back(wired: Wired) -> None:
+    wired.switch(instance_url=LOOK_ALIKE)
+    wired.plan("revoke", drop="before")
+    with pytest.raises(SalesforceUnusable):
+        wired.exchange()
+
+
+# Secrets
+
+
+def test_the_client_shows_no_secret(wired: Wired) -> None:
+    assert CLIENT_SECRET not in f"{wired.oauth!r} {wired.oauth}"
+
+
+def test_another_users_consent_is_another_grant(wired: Wired) -> None:
+    ada, ben = wired.exchange(ADA), wired.exchange("ben@acme.example")
+    assert ada[1].salesforce_user != ben[1].salesforce_user
+    assert {ada[0].access_token, ada[0].refresh_token}.isdisjoint({ben[0].access_token, ben[0].refresh_token})
