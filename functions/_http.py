@@ -129,7 +129,7 @@ class Edge:
                 refuse_oversized(req)
                 response = handler(req)
             except FlowRunnerError as error:
-                facts |= {"error_code": error.slug}
+                facts |= {"error_code": error.slug} | (_trace(error.__cause__) if error.__cause__ else {})
                 response = refusal(error, correlation)
                 _challenge(response, error, req)
             except Exception as broken:  # noqa: BLE001  the last stop before the host, which would write its text
@@ -215,7 +215,7 @@ def _challenge(response: func.HttpResponse, error: FlowRunnerError, req: func.Ht
         response.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if signed(req) else "Bearer"
 
 
-def _trace(broken: Exception) -> dict[str, str | int | None]:
+def _trace(broken: BaseException) -> dict[str, str | int | None]:
     """Where an unforeseen exception was raised and of what type; its text may hold anything and stays here."""
     step = broken.__traceback__
     while step and step.tb_next:

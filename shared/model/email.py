@@ -76,3 +76,6 @@ SOURCES: Mapping[str, str] = MappingProxyType(
 
 LISTS = frozenset({"email.recipientEmails", "email.ccEmails", "email.recipients"})
 """Sources that hold several addresses."""
+
+COLLECTIONS_ONLY = frozenset({"email.recipients"})
+"""Sources that fill a collection and no single text."""

@@ -9,7 +9,7 @@ from typing import NewType
 from pydantic import JsonValue
 
 from shared.errors import FieldError, FlowNotFound, InputRefused
-from shared.model.email import LISTS, SOURCES, EmailContext
+from shared.model.email import COLLECTIONS_ONLY, LISTS, SOURCES, EmailContext
 from shared.model.inputs import InputType, accept
 
 FlowName = NewType("FlowName", str)
@@ -64,9 +64,8 @@ class FlowInput:
     def source(self) -> str:
         """Where its value would come from: a part of the e-mail by name and type, or `none`."""
         source = SOURCES.get(self.name.lower(), "none")
-        if self.type is not InputType.STRING or (self.collection and source not in LISTS):
-            return "none"
-        return source
+        fits = source in LISTS if self.collection else source not in COLLECTIONS_ONLY
+        return source if fits and self.type is InputType.STRING else "none"
 
     def filled(self, email: EmailContext) -> JsonValue:
         """The e-mail's value for this input: text, or a list for a collection; None when it has none."""

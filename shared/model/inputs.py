@@ -4,8 +4,8 @@ A value arrives as JSON, typed by a user or filled from the e-mail, and leaves a
 takes (salesforce-contract 3.5). A wrong one raises ValueError with a reason that never holds the value.
 """
 
-import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -63,7 +63,7 @@ def _number(value: JsonValue) -> JsonValue:
     if isinstance(value, str) and _DECIMAL.fullmatch(value):
         number = Decimal(value)
         return int(number) if number == number.to_integral_value() else float(number)
-    if isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf:
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
         return value
     raise ValueError("must be a number")
 

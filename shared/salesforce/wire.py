@@ -29,7 +29,7 @@ class _Until(io.RawIOBase):
 
     def readinto(self, buffer: object) -> int | None:
         left = self._ends_at - monotonic()
-        if left <= 0 or not isinstance(buffer, memoryview | bytearray):
+        if left <= 0 or not isinstance(buffer, memoryview):  # BufferedReader always gives one
             raise TimeoutError
         self._sock.settimeout(left)
         return self._source.readinto(buffer)

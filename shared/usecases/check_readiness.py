@@ -26,7 +26,7 @@ class CheckReadiness:
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self) -> Mapping[str, bool]:
-        """Whether each dependency answered; a hanging one holds up one caller and no more."""
+        """Whether each dependency answered; a hanging one holds up one caller, or all of the very first."""
         if self._turn.acquire(blocking=not self._last.parts):
             try:
                 self._ask_again()

@@ -7,7 +7,7 @@ with its own bearer token, so a victim who is lured to consent gives an attacker
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from shared.errors import AttemptSpent, Conflict, FieldError, InputRefused, TooManyAttempts, TooManyChanges
 from shared.model.connections import (
@@ -38,7 +38,7 @@ class Begun:
     """An attempt under way: its public id, where to send the user, and when it lapses (epoch milliseconds)."""
 
     id: AttemptId
-    authorize_url: str
+    authorize_url: str = field(repr=False)
     expires_at: int
 
 
@@ -109,7 +109,7 @@ class Parked:
 
     channel: str
     address: str
-    completion: str
+    completion: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

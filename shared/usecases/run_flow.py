@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shared.errors import Conflict, FlowNotRunnable, FlowRunnerError, IdempotencyKeyReused
+from shared.errors import Conflict, FlowNotRunnable, FlowRunnerError, IdempotencyKeyReused, InputRefused
 from shared.model.answers import RunView
 from shared.model.events import Event, EventName
-from shared.model.flows import FlowInputs, flow_name
+from shared.model.flows import Flow, FlowInputs, flow_name
 from shared.model.identity import Principal
 from shared.model.requests import RunFlowBody
 from shared.model.runs import FlowResult, Outcome, Run, RunAnswer, RunId
@@ -36,19 +36,20 @@ class RunFlow:
         admitted, row = self.admission.connected(caller, connection)
         flow = flow_id(admitted, self.grants.org(admitted, row), proved)
         run = Run(RunId(admitted.digest("run", row.user, key)), row.user, row.id, flow, self.clock())
-        # A repeat must send nothing, not even a describe; where none would be sent the create below tells.
-        repeat = None if self.catalogue.holds(admitted, row, proved) else admitted.rows.run(run.user, run.id)
+        # A repeat must send nothing, not even a describe; where none would be sent it is looked for below.
+        repeat = None if self.catalogue.holds(admitted, row, proved) else _repeat(admitted, run)
         if repeat:
-            return _repeated(run, repeat)
+            return repeat
         live = self.grants.live(admitted, row)
         described = self.catalogue.flow(admitted, live, proved)
-        if described.reason:
-            raise FlowNotRunnable("One of its inputs has a type that cannot be filled from here.")
-        inputs = described.bind(asked.email, asked.inputs)
         try:
+            inputs = _inputs(described, asked)
             started = admitted.rows.save_run(run)
-        except Conflict:
-            return _repeated(run, admitted.rows.run(run.user, run.id))
+        except (FlowNotRunnable, InputRefused, Conflict):  # none of which may make a key look free that has run
+            repeat = _repeat(admitted, run)
+            if repeat is None:
+                raise
+            return repeat
         return self._recorded(admitted, started, inputs, lambda: live.ask(lambda org: org.run(proved, inputs)))
 
     def _recorded(self, admitted: Admitted, run: Run, inputs: FlowInputs, call: Callable[[], FlowResult]) -> RunAnswer:
@@ -77,9 +78,17 @@ class RunFlow:
             return ended
 
 
-def _repeated(asked: Run, earlier: Run | None) -> RunAnswer:
+def _inputs(flow: Flow, asked: RunFlowBody) -> FlowInputs:
+    if flow.reason:
+        raise FlowNotRunnable("One of its inputs has a type that cannot be filled from here.")
+    return flow.bind(asked.email, asked.inputs)
+
+
+def _repeat(admitted: Admitted, asked: Run) -> RunAnswer | None:
+    """The answer to a key that was seen before. Raises IdempotencyKeyReused when it was used for something else."""
+    earlier = admitted.rows.run(asked.user, asked.id)
     if earlier is None:
-        raise Conflict
+        return None
     if not earlier.same_target(asked):
         raise IdempotencyKeyReused("Make a new key for each run.")
     return RunAnswer(earlier)

@@ -144,7 +144,6 @@ def test_what_is_bound_can_be_written_as_json(target: Flow, message: EmailContex
         ("toAddresses", "email.recipientEmails", "jan@acme.example;eva@acme.example"),
         ("ccEmails", "email.ccEmails", "ben@acme.example"),
         ("ccAddresses", "email.ccEmails", "ben@acme.example"),
-        ("recipients", "email.recipients", "jan@acme.example;eva@acme.example;ben@acme.example"),
         ("subject", "email.subject", "Offerte 42"),
         ("threadId", "email.threadId", "t-1"),
         ("conversationId", "email.threadId", "t-1"),
@@ -226,6 +225,11 @@ def test_every_wrong_input_is_named_at_once() -> None:
     target = flow(declared("a", InputType.NUMBER), declared("b", InputType.DATE), declared("c", required=True))
     places = [pointer for pointer, _ in refusal(target, {"a": "x", "b": "x", "d": "x"})]
     assert places == ["/inputs/d", "/inputs/a", "/inputs/b", "/inputs/c"]
+
+
+def test_all_recipients_fill_a_collection_and_no_single_text() -> None:
+    bound = flow(declared("recipients")).bind(FULL, {})
+    assert (dict(bound.values), dict(bound.sources)) == ({}, {"recipients": "none"})
 
 
 def test_recipients_beyond_a_collections_size_are_refused_rather_than_cut() -> None:

@@ -57,7 +57,7 @@ def test_a_value_of_the_right_form_leaves_as_salesforce_takes_it(
 
 
 NOT_TEXT: list[JsonValue] = [1, True, None, ["x"], {"x": 1}]
-ODD: list[JsonValue] = [True, None, [1], {}, math.inf, -math.inf, math.nan]
+ODD: list[JsonValue] = [True, None, [1], {}, math.inf, -math.inf, math.nan, 10**400]
 NOT_NUMBER: list[JsonValue] = [
     *ODD,
     *("", " 1", "1\n", "+1", "1e3", ".5", "5.", "1,5", "0x1", "NaN", "1" * 19, "0." + "1" * 19, "\u0661\u0662"),
