@@ -165,14 +165,17 @@ class SalesforceOAuth(Protocol):
         ...
 
     def exchange(self, consent: Consent, code: str) -> tuple[Grant, OrgFacts]:
-        """Redeem a code. Raises AttemptSpent, ScopeMissing, OrgSetup, SalesforceUnusable, SalesforceUnavailable."""
+        """Redeem a code.
+
+        Raises AttemptSpent, ScopeMissing, OrgSetup, OrgLimit, SalesforceUnusable, SalesforceUnavailable.
+        """
         ...
 
     def refresh(self, org: OrgFacts, grant: Grant) -> tuple[Grant, OrgFacts]:
         """A fresh grant, rotated where Salesforce rotates.
 
-        Raises ReconnectNeeded when the grant is dead; SalesforceUnavailable, OrgSetup or SalesforceUnusable
-        when it is not.
+        Raises ReconnectNeeded when the grant is dead; SalesforceUnavailable, OrgSetup, OrgLimit or
+        SalesforceUnusable when it is not.
         """
         ...
 

@@ -153,15 +153,25 @@ def test_no_field_takes_free_text(kind: Kind, name: str, field: Field, text: str
     assert refused(kind, {**written(next(row for row in ROWS if KIND_OF[type(row)] is kind)), name: text})
 
 
-HEX = st.text("0123456789abcdef", min_size=30, max_size=70)
+HEX = st.integers(30, 66).flatmap(lambda size: st.text("0123456789abcdef", min_size=size, max_size=size))
 
 
-@given(st.sampled_from([Word.REF, Word.RANDOM_ID, Word.DIGEST, Word.SEALED]), HEX | st.text(max_size=100))
-def test_a_readable_word_is_hex_and_a_sealed_one_an_envelope(word: Word, text: str) -> None:
-    field = Field(word, PageKind.RUN)
-    hexadecimal = len(text) in {32, 64} and set(text) <= set("0123456789abcdef")
+@given(st.sampled_from([Word.REF, Word.RANDOM_ID, Word.DIGEST]), HEX | st.text(max_size=100))
+def test_a_readable_text_is_hex_of_its_length(word: Word, text: str) -> None:
+    lengths = {32, 64} if word is Word.DIGEST else {32}
 
-    assert field.fits(text) == (hexadecimal and (word is Word.DIGEST or len(text) == 32))
+    assert Field(word, PageKind.RUN).fits(text) == (len(text) in lengths and set(text) <= set("0123456789abcdef"))
+
+
+@pytest.mark.parametrize("word", [Word.REF, Word.RANDOM_ID, Word.DIGEST])
+@pytest.mark.parametrize("size", [0, 31, 32, 33, 63, 64, 65, 96])
+def test_no_other_length_is_a_readable_text(word: Word, size: int) -> None:
+    assert Field(word, PageKind.RUN).fits("a" * size) == (size == 32 or (size == 64 and word is Word.DIGEST))
+
+
+@given(HEX | st.text(max_size=100))
+def test_what_is_no_envelope_is_not_sealed(text: str) -> None:
+    assert not Field(Word.SEALED, PageKind.RUN).fits(text)
 
 
 @pytest.mark.parametrize(("value", "fits"), [(-1, False), (0, True), (HIGHEST, True), (HIGHEST + 1, False)])

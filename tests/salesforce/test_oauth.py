@@ -2,9 +2,7 @@
 
 import base64
 import hashlib
-import hmac
 import json
-import socket
 from dataclasses import replace
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -34,7 +32,6 @@ from tests.salesforce.salesforce_fixtures import (
     http,
     raised,
     raw_server,
-    read_request,
 )
 
 LOOK_ALIKE = "https://acme.my.salesforce.com.evil.example"
@@ -69,11 +66,10 @@ def test_the_authorize_address_asks_for_exactly_what_is_needed(wired: Wired) -> 
     assert asked.verifier not in url.query
 
 
-def test_the_challenge_is_that_of_rfc_7636() -> None:
+def test_the_challenge_is_that_of_rfc_7636(pool: Pool) -> None:
     verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
     asked = Consent("https://login.salesforce.com", sandbox=False, channel="outlook", verifier=verifier)
-    with Pool() as pool:
-        url = OAuthClient(Hosts(), pool, "c", "s", REDIRECT_URI, 1.0, 1.0).authorize_url(asked, "s")
+    url = OAuthClient(Hosts(), pool, "c", "s", REDIRECT_URI, 1.0, 1.0).authorize_url(asked, "s")
     assert "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&" in url
 
 
@@ -201,55 +197,38 @@ def test_an_answer_that_cannot_be_believed_is_refused_and_given_back(wired: Wire
 
 
 def test_a_signature_by_another_secret_is_refused(wired: Wired) -> None:
-    asked = wired.asked()
-    identity = "https://login.salesforce.com/id/00D5gK0000001AbEBI/0055gK0000001AbABI"
-    forged = hmac.digest(b"another secret", f"{identity}1766000000000".encode(), "sha256")
-    wired.switch(signature=base64.b64encode(forged).decode())
+    wired.plan("token", status=200, body=signed_answer(wired.server.instance_url))
     with pytest.raises(SalesforceUnusable):
-        wired.oauth.exchange(asked, wired.code(asked))
+        wired.oauth_client(client_secret="0123456789ABCDEE").exchange(wired.asked(), "code")
 
 
-def test_the_signature_is_that_of_the_contract(pool: Pool) -> None:
+def signed_answer(instance_url: str, **changes: str) -> str:
+    """The contract's own example of a signed identity (2.4), in a token answer that is good but for the changes."""
     answer = {
         "access_token": "a",
         "refresh_token": "r",
         "scope": "api",
-        "instance_url": "https://acme.my.salesforce.com",
+        "instance_url": instance_url,
         "id": "https://login.salesforce.com/id/00D000000000001EAA/005000000000001AAA",
         "issued_at": "1766000000000",
         "signature": "IEksI0k0+dm2GcDUWiQrzwyMEurPy7fX8bc+BHToZDY=",
     }
+    return json.dumps(answer | changes)
 
-    def script(connection: socket.socket) -> None:
-        read_request(connection)
-        connection.sendall(http(json.dumps(answer).encode()))
 
-    with raw_server(script) as server:
-        client = OAuthClient(Hosts(server.url), pool, "c", "0123456789ABCDEF", REDIRECT_URI, 2.0, 5.0)
-        asked = Consent(server.url, sandbox=False, channel="outlook", verifier="v" * 43)
-        assert client.exchange(asked, "code")[0] == Grant("a", "r")
+def test_the_signature_is_that_of_the_contract(wired: Wired) -> None:
+    wired.plan("token", status=200, body=signed_answer("https://acme.my.salesforce.com"))
+    grant, facts = wired.oauth_client(client_secret="0123456789ABCDEF").exchange(wired.asked(), "code")
+    assert (grant, facts.org_id) == (Grant("a", "r"), "00D000000000001EAA")
 
 
 @pytest.mark.parametrize("token", ["a b", "a\nb", "\u00e9", "x" * 16_385])
 @pytest.mark.parametrize("name", ["access_token", "refresh_token"])
 def test_a_token_that_no_header_can_carry_is_refused(wired: Wired, name: str, token: str) -> None:
-    wired.exchange()
-    (call,) = wired.calls("token")
-    assert call.status == 200
-    identity, issued_at = "https://login.salesforce.com/id/00D5gK0000001AbEBI/0055gK0000001AbABI", "1766000000000"
-    signature = hmac.digest(CLIENT_SECRET.encode(), f"{identity}{issued_at}".encode(), "sha256")
-    answer = {
-        "access_token": "a",
-        "refresh_token": "r",
-        "scope": "api",
-        "instance_url": wired.server.instance_url,
-        "id": identity,
-        "issued_at": issued_at,
-        "signature": base64.b64encode(signature).decode(),
-    }
-    wired.plan("token", status=200, body=json.dumps(answer | {name: token}))
+    client = wired.oauth_client(client_secret="0123456789ABCDEF")
+    wired.plan("token", status=200, body=signed_answer(wired.server.instance_url, **{name: token}))
     with pytest.raises(SalesforceUnusable):
-        wired.exchange()
+        client.exchange(wired.asked(), "code")
 
 
 def test_a_code_works_once(wired: Wired) -> None:

@@ -8,9 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from requests.adapters import HTTPAdapter
 
 from shared.devkit.tls import Answer, DevelopmentCA, Listener, Request
 from shared.salesforce.pool import BODY_MAX, NoAnswer, Pool
@@ -30,6 +34,7 @@ from tests.salesforce.salesforce_fixtures import (
 
 Script = Callable[[socket.socket], None]
 TIGHT = (0.3, 0.3)
+STRANGE = Pool()
 
 
 def asked(pool: Pool, url: str, wait: tuple[float, float] = WAIT) -> Reply | Unanswered:
@@ -74,6 +79,9 @@ def test_cookies_are_neither_kept_nor_sent(wired: Wired) -> None:
     wired.org(BEN).flows()
     assert wired.server.recorder.cookies() == []
     assert len(wired.pool.cookies) == 0
+    policy = wired.pool.cookies.get_policy()
+    assert isinstance(policy, DefaultCookiePolicy)
+    assert policy.is_not_allowed("acme.my.salesforce.com")
 
 
 def test_default_headers_say_nothing_of_anybody(pool: Pool) -> None:
@@ -190,6 +198,21 @@ def test_a_certificate_of_another_authority_is_refused(pool: Pool, tmp_path: Pat
         assert asked(pool, server.url) is Unanswered.NOT_SENT
 
 
+def test_a_certificate_for_another_host_is_refused(pool: Pool, ca: DevelopmentCA) -> None:
+    with raw_server(answering(http()), ca.server_context()) as server:
+        other_name = server.url.replace("127.0.0.1", "127.1")
+        assert asked(pool, other_name) is Unanswered.NOT_SENT
+        assert server.accepted == 1
+
+
+def test_connections_add_no_authorities_to_the_one_that_was_given(pool: Pool, ca: DevelopmentCA) -> None:
+    with raw_server(answering(http()), ca.server_context()) as server:
+        assert isinstance(asked(pool, server.url), Reply)
+    adapter = pool.get_adapter(server.url)
+    assert isinstance(adapter, HTTPAdapter)
+    assert adapter.poolmanager.connection_pool_kw["ssl_context"].cert_store_stats()["x509_ca"] == 1
+
+
 def test_no_argument_of_a_call_switches_the_check_off(pool: Pool, tmp_path: Path) -> None:
     stranger = DevelopmentCA.create(tmp_path)
     with raw_server(answering(http()), stranger.server_context()) as server:
@@ -281,6 +304,23 @@ def test_an_answer_that_breaks_off_is_lost(pool: Pool, ca: DevelopmentCA, script
         assert server.accepted == 1
 
 
+@given(st.binary(max_size=200), st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nSet-Cookie: "]))
+def test_whatever_bytes_come_back_a_call_ends_in_an_answer_or_a_reason(text: bytes, begin: bytes) -> None:
+    def script(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(begin + text)
+
+    with raw_server(script) as server:
+        assert isinstance(asked(STRANGE, server.url), Reply | Unanswered)
+
+
+def test_not_even_a_question_is_asked_again(pool: Pool) -> None:
+    with raw_server(hang_up) as server:
+        with pytest.raises(NoAnswer) as none:
+            pool.get(server.url, timeout=WAIT)
+        assert (none.value.why, server.accepted) == (Unanswered.LOST, 1)
+
+
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize(
     "text",
@@ -306,6 +346,31 @@ def test_no_answer_outlives_the_deadline_however_it_drips(
         began = time.monotonic()
         assert asked(pool, server.url, (2.0, 0.6)) is Unanswered.TIMED_OUT
         assert 0.5 < time.monotonic() - began < 3
+
+
+def test_silence_after_a_late_first_byte_ends_at_the_same_deadline(pool: Pool) -> None:
+    def script(connection: socket.socket) -> None:
+        read_request(connection)
+        over.wait(1.0)
+        connection.sendall(b"H")
+        over.wait(10)
+
+    over = threading.Event()
+    with raw_server(script) as server:
+        began = time.monotonic()
+        assert asked(pool, server.url, (2.0, 1.2)) is Unanswered.TIMED_OUT
+        assert time.monotonic() - began < 1.9
+        over.set()
+
+
+def test_a_flood_ends_at_the_deadline_too(pool: Pool) -> None:
+    def script(connection: socket.socket) -> None:
+        read_request(connection)
+        while True:
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+
+    with raw_server(script) as server:
+        assert asked(pool, server.url, (2.0, 0.5)) is Unanswered.TIMED_OUT
 
 
 def test_a_slow_answer_within_the_deadline_is_heard(pool: Pool, ca: DevelopmentCA) -> None:
