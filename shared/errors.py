@@ -66,13 +66,14 @@ class FlowRunnerError(Exception):
     """The root: what a client is told. Subclasses fix slug, status, title and next action.
 
     `detail` is our own sentence, `errors` are refused places, `retry_after` is in seconds,
-    `members` are further public members of the problem (such as `run`).
+    `members` are further public members of the problem (such as `run`), `next_action` is this one's where it
+    differs from its kind's.
     """
 
     slug: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Something went wrong on our side"
-    next_action: ClassVar[NextAction] = NextAction.RETRY
+    next_action: NextAction = NextAction.NONE
 
     def __init__(
         self,
@@ -81,12 +82,14 @@ class FlowRunnerError(Exception):
         errors: Sequence[FieldError] = (),
         retry_after: int | None = None,
         members: Mapping[str, object] = MappingProxyType({}),
+        next_action: NextAction | None = None,
     ) -> None:
         super().__init__(detail or self.title)
         self.detail = detail
         self.errors = tuple(errors)
         self.retry_after = retry_after
         self.members = dict(members)
+        self.next_action = next_action or type(self).next_action
 
 
 class MalformedRequest(FlowRunnerError):
@@ -283,18 +286,21 @@ class TooManyAttempts(FlowRunnerError):
     """Five connect attempts of this user are open."""
 
     slug, status, title = "too-many-attempts", 429, "Too many connect attempts are open"
+    next_action = NextAction.RETRY
 
 
 class TooManyChanges(FlowRunnerError):
     """Twenty connects and disconnects of this user today."""
 
     slug, status, title = "too-many-changes", 429, "Too many connects and disconnects today"
+    next_action = NextAction.RETRY
 
 
 class OrgLimit(FlowRunnerError):
     """The org has used up its calls, or runs too many slow ones at once."""
 
     slug, status, title = "org-limit", 429, "Your Salesforce org takes no more calls for now"
+    next_action = NextAction.RETRY
 
 
 class HeadersTooLarge(FlowRunnerError):
@@ -315,33 +321,39 @@ class SalesforceUnusable(FlowRunnerError):
     """Salesforce answered something that cannot be used or trusted."""
 
     slug, status, title = "salesforce-unusable", 502, "Salesforce gave an answer that cannot be used"
+    next_action = NextAction.RETRY
 
 
 class SalesforceUnavailable(FlowRunnerError):
     """Salesforce is away or too busy; nothing was done."""
 
     slug, status, title = "salesforce-unavailable", 503, "Salesforce is not available right now"
+    next_action = NextAction.RETRY
 
 
 class StoreUnavailable(FlowRunnerError):
     """Our database is away; nothing was done."""
 
     slug, status, title = "store-unavailable", 503, "FlowRunner's database is not available right now"
+    next_action = NextAction.RETRY
 
 
 class KeysUnavailable(FlowRunnerError):
     """Our vault is away, or a tenant's key is; nothing was done."""
 
     slug, status, title = "keys-unavailable", 503, "FlowRunner's key vault is not available right now"
+    next_action = NextAction.RETRY
 
 
 class IssuerUnavailable(FlowRunnerError):
     """The identity provider's keys cannot be had, so nobody new can be proved (and nobody is refused)."""
 
     slug, status, title = "issuer-unavailable", 503, "The sign-in service is not available right now"
+    next_action = NextAction.RETRY
 
 
 class SalesforceTimedOut(FlowRunnerError):
     """Salesforce did not answer a question in time; nothing was changed."""
 
     slug, status, title = "salesforce-timed-out", 504, "Salesforce did not answer in time"
+    next_action = NextAction.RETRY

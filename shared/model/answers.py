@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic.alias_generators import to_camel
 
 from shared.errors import NextAction
-from shared.model.connections import Connection, OrgFacts
+from shared.model.connections import Connection, ConnectionState, OrgFacts, Reason
 from shared.model.flows import Flow, FlowId, FlowSummary
 from shared.model.identity import Principal, Tenant
 from shared.model.runs import FlowFault, Outcome, Run, RunAnswer
@@ -58,19 +58,21 @@ class TenantView(Answer):
 
 
 class ConnectionView(Answer):
-    """A connection as its owner sees it. Ids are Salesforce's, 18 characters."""
+    """A connection as its owner sees it. Ids are Salesforce's, 18 characters; null where our record does not open."""
 
     id: str
     state: str
     reason: str | None
-    org_id: str
-    instance_host: str
-    sandbox: bool
-    salesforce_user: str
+    org_id: str | None = None
+    instance_host: str | None = None
+    sandbox: bool | None = None
+    salesforce_user: str | None = None
 
     @classmethod
-    def of(cls, row: Connection, org: OrgFacts) -> Self:
+    def of(cls, row: Connection, org: OrgFacts | None) -> Self:
         """The view of a connection's row and its opened org facts."""
+        if org is None:
+            return cls(id=row.id, state=ConnectionState.NEEDS_RECONNECT, reason=Reason.RECORD_UNREADABLE)
         return cls(
             id=row.id,
             state=row.state,
@@ -90,7 +92,7 @@ class MeView(Answer):
     connections: list[ConnectionView]
 
     @classmethod
-    def of(cls, caller: Principal, tenant: Tenant, joined: Iterable[tuple[Connection, OrgFacts]]) -> Self:
+    def of(cls, caller: Principal, tenant: Tenant, joined: Iterable[tuple[Connection, OrgFacts | None]]) -> Self:
         """The view of a proved caller."""
         return cls(
             tenant=TenantView.of(tenant, caller.tenant.provider),
@@ -121,7 +123,7 @@ class ConnectionList(Answer):
     next_cursor: str | None = None
 
     @classmethod
-    def of(cls, joined: Iterable[tuple[Connection, OrgFacts]]) -> Self:
+    def of(cls, joined: Iterable[tuple[Connection, OrgFacts | None]]) -> Self:
         """All of them on one page."""
         return cls(items=[ConnectionView.of(row, org) for row, org in joined])
 

@@ -58,7 +58,7 @@ class Reason(StrEnum):
     """Why a connection cannot be used: a closed set."""
 
     GRANT_ENDED = "grant-ended"
-    USER_BLOCKED = "user-blocked"
+    RECORD_UNREADABLE = "record-unreadable"
     OUTCOME_UNKNOWN = "refresh-outcome-unknown"
 
 
@@ -200,6 +200,10 @@ def consent_place(attempt: AttemptId, owner: OwnerDigest, user: UserId) -> Place
     return Place("consent", attempt, 1, owner, user)
 
 
-def code_place(attempt: AttemptId, owner: OwnerDigest, user: UserId) -> Place:
-    """Where an attempt's parked authorization code is sealed."""
-    return Place("code", attempt, 1, owner, user)
+def code_place(attempt: ConnectAttempt, owner: OwnerDigest, completion_hash: str) -> Place:
+    """Where an attempt's parked authorization code is sealed.
+
+    The digest of the completion value is part of it, else whoever writes to the store could put the digest of a
+    value of their own there, and redeem a victim's code without the value that only the victim's browser got.
+    """
+    return Place("code", f"{attempt.id}.{completion_hash}", 1, owner, attempt.user)

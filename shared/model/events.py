@@ -9,8 +9,8 @@ class EventName(StrEnum):
     """Everything that the middleware tells about itself."""
 
     REQUEST = "request"
-    STARTED = "started"
     SIGN_IN_REFUSED = "sign_in_refused"
+    RUN_CALL_BROKE = "run_call_broke"
     RUN_RECORD_LEFT_OPEN = "run_record_left_open"
     GRANT_ENDED = "grant_ended"
     GRANT_REFRESHED = "grant_refreshed"

@@ -4,10 +4,11 @@ import hmac
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from shared.errors import AttemptSpent, Conflict, FlowRunnerError, SalesforceUnavailable, TooManyConnections
+from shared.errors import AttemptSpent, Conflict, FlowRunnerError, NextAction, TooManyConnections
 from shared.model.connections import (
     COMPLETION_TRIES,
     CONNECTIONS_PER_USER,
+    OPEN_ATTEMPTS,
     AttemptId,
     AttemptState,
     ConnectAttempt,
@@ -23,11 +24,11 @@ from shared.model.connections import (
     code_place,
     consent_place,
 )
-from shared.model.identity import Principal
+from shared.model.identity import OpenAttempt, Principal
 from shared.model.requests import CompleteConnection
 from shared.ports import Clock, SalesforceOAuth, Store
 from shared.usecases.admission import Admission, Admitted, until_settled
-from shared.usecases.connect import DAY_MS, digest_of
+from shared.usecases.connect import DAY_MS, digest_of, refuse_changes
 from shared.usecases.grants import Grants, refuse_foreign
 
 
@@ -49,24 +50,35 @@ class CompleteConnect:
         """The connection, opened, so that the caller sees which org and user was joined."""
         admitted = self.admission(caller)
         claimed = self._claim(admitted, attempt_id(attempt), asked.completion)
-        consent, code = _opened(admitted, claimed)
-        self._count(admitted, claimed)
         try:
+            consent, code = _opened(admitted, claimed)
+            self._count(admitted, claimed)
             grant, org = self.oauth.exchange(consent, code)
-        except SalesforceUnavailable:  # the same code may be tried again, and one that was spent all the same says so
-            with suppress(FlowRunnerError):
-                self.store.attempt(claimed.id).save(replace(claimed, state=AttemptState.ANSWERED))
+        except FlowRunnerError as error:
+            if error.next_action is NextAction.RETRY:
+                self._give_back(admitted, claimed)
             raise
         try:
             refuse_foreign(admitted, org)
             joined, superseded = until_settled(lambda: self._join(admitted, claimed, grant, org))
-        except FlowRunnerError:
-            self.grants.revoke(org, grant)
+        except FlowRunnerError as error:
+            self._drop(admitted, org, grant)
+            error.next_action = NextAction.CONNECT if error.next_action is NextAction.RETRY else error.next_action
             raise
-        # Salesforce may hand out the same text again, and revoking it would end the new grant with the old one.
-        if superseded and superseded.grant.refresh_token != grant.refresh_token:
-            self.grants.revoke(superseded.org, superseded.grant)
+        if superseded:
+            self._drop(admitted, superseded.org, superseded.grant)
         return joined
+
+    def _drop(self, admitted: Admitted, org: OrgFacts, grant: Grant) -> None:
+        """Revoke a grant, unless a connection of the caller lives on the same text or nobody can tell.
+
+        Salesforce may hand out the same text again, and a write whose answer was lost may have been made.
+        """
+        with suppress(FlowRunnerError):
+            rows = admitted.rows.connections(admitted.owner)
+            held = (self.grants.revocable(admitted, row) for row in rows)
+            if all(each is None or each.grant.refresh_token != grant.refresh_token for each in held):
+                self.grants.revoke(org, grant)
 
     def _claim(self, admitted: Admitted, attempt: AttemptId, completion: str) -> ConnectAttempt:
         """Move the attempt to done, by a conditional write that one caller alone can win."""
@@ -82,6 +94,19 @@ class CompleteConnect:
             raise AttemptSpent from None
         raise AttemptSpent
 
+    def _give_back(self, admitted: Admitted, claimed: ConnectAttempt) -> None:
+        """Leave the attempt as it was, since the caller is told to try again."""
+        now = self.clock()
+
+        def noted() -> None:
+            user = admitted.rows.user(admitted.owner)
+            if user and len(user.open_attempts(now)) < OPEN_ATTEMPTS:
+                admitted.rows.save_user(user.beginning(OpenAttempt(claimed.id, claimed.expires_at), now))
+                self.store.attempt(claimed.id).save(replace(claimed, state=AttemptState.ANSWERED))
+
+        with suppress(FlowRunnerError):
+            until_settled(noted)
+
     def _redeemable(self, admitted: Admitted, row: ConnectAttempt) -> bool:
         tenant = admitted.tenant
         own = (row.tenant, row.tenant_generation, row.owner) == (tenant.ref, tenant.generation, admitted.owner)
@@ -96,6 +121,7 @@ class CompleteConnect:
             user = admitted.rows.user(admitted.owner)
             if user is None or user.id != attempt.user:
                 raise AttemptSpent
+            refuse_changes(user, now)
             admitted.rows.save_user(user.ending(attempt.id, now).changing(now // DAY_MS))
 
         until_settled(save)
@@ -155,5 +181,5 @@ def _opened(admitted: Admitted, attempt: ConnectAttempt) -> tuple[Consent, str]:
         raise AttemptSpent
     place = consent_place(attempt.id, admitted.owner, attempt.user)
     consent = Consent.from_bytes(admitted.sealer.open(place, attempt.consent))
-    code = admitted.sealer.open(code_place(attempt.id, admitted.owner, attempt.user), attempt.code)
-    return consent, code.decode()
+    parked = code_place(attempt, admitted.owner, attempt.completion_hash or "")
+    return consent, admitted.sealer.open(parked, attempt.code).decode()

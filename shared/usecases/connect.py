@@ -138,11 +138,12 @@ class ParkCode:
         if issuer not in (None, consent.login_origin) or consent.channel not in self.channels:
             raise AttemptSpent
         completion = _text(self.randomness(32))
+        proof = digest_of(completion)
         answered = replace(
             attempt,
             state=AttemptState.ANSWERED,
-            code=sealer.seal(code_place(attempt.id, attempt.owner, attempt.user), code.encode()),
-            completion_hash=digest_of(completion),
+            code=sealer.seal(code_place(attempt, attempt.owner, proof), code.encode()),
+            completion_hash=proof,
             completion_expires_at=now + COMPLETION_LIFE_MS,
         )
         try:
@@ -158,6 +159,11 @@ def refuse_excess(user: User, now: int) -> None:
     if len(still_open) >= OPEN_ATTEMPTS:
         wait = min(a.expires_at for a in still_open) - now
         raise TooManyAttempts("Finish one of them, or wait until one lapses.", retry_after=wait // 1_000 + 1)
+    refuse_changes(user, now)
+
+
+def refuse_changes(user: User, now: int) -> None:
+    """Raise TooManyChanges when this user has made a day's connects and disconnects."""
     if user.changes_on(now // DAY_MS) >= CHANGES_PER_DAY:
         raise TooManyChanges("Try again tomorrow.", retry_after=(DAY_MS - now % DAY_MS) // 1_000 + 1)
 

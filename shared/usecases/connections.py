@@ -11,7 +11,8 @@ from shared.usecases.admission import Admission, Admitted, until_settled
 from shared.usecases.connect import DAY_MS
 from shared.usecases.grants import Grants
 
-Joined = tuple[Connection, OrgFacts]
+Joined = tuple[Connection, OrgFacts | None]
+"""A connection and its org; None where the record does not open, so that its owner can still end it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class ReadMe:
         """Who the caller is to us."""
         admitted = self.admission(caller)
         rows = admitted.rows.connections(admitted.owner)
-        return Caller(caller, admitted.tenant, [(row, self.grants.facts(admitted, row)) for row in rows])
+        return Caller(caller, admitted.tenant, [(row, self.grants.shown(admitted, row)) for row in rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class ReadConnection:
     def __call__(self, caller: Principal, connection: str) -> Joined:
         """The connection and its org."""
         admitted, row = self.admission.connected(caller, connection)
-        return row, self.grants.facts(admitted, row)
+        return row, self.grants.shown(admitted, row)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,21 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import TypeVar
 
-from shared.errors import Conflict, OrgNotAllowed, OrgSetup, ReconnectNeeded, RecordUnreadable, SessionExpired
+from shared.errors import (
+    Conflict,
+    FlowRunnerError,
+    OrgNotAllowed,
+    OrgSetup,
+    ReconnectNeeded,
+    RecordUnreadable,
+    SalesforceTimedOut,
+    SalesforceUnavailable,
+    SessionExpired,
+)
 from shared.model.connections import Connection, Grant, Link, OpenConnection, OrgFacts, Reason
 from shared.model.events import Event, EventName
 from shared.model.sealed import Place, Sealed
@@ -13,6 +24,12 @@ from shared.ports import Clock, Emit, Org, Orgs, SalesforceOAuth
 from shared.usecases.admission import Admitted
 
 Answer = TypeVar("Answer")
+
+TURN_S = 25.0
+"""How long a call waits for another one's refresh of the same grant."""
+
+LATE_MS = 30_000
+"""A session that is refused later than this leaves no time for a refresh and a second try before the platform's cut."""
 
 ALLOWED_ORGS = Place("allowed-orgs", "tenant")
 
@@ -25,6 +42,7 @@ class Grants:
     orgs: Orgs
     clock: Clock
     emit: Emit
+    turns: tuple[Lock, ...] = field(default_factory=lambda: tuple(Lock() for _ in range(64)), repr=False)
 
     def live(self, admitted: Admitted, row: Connection) -> "LiveConnection":
         """The connection, ready to ask Salesforce. Raises ReconnectNeeded when its grant is gone, OrgNotAllowed."""
@@ -34,6 +52,14 @@ class Grants:
     def facts(self, admitted: Admitted, row: Connection) -> OrgFacts:
         """What we know of the org, also when the grant is gone."""
         return OrgFacts.from_bytes(admitted.sealer.open(row.link.org_place(admitted.owner), row.org))
+
+    def shown(self, admitted: Admitted, row: Connection) -> OrgFacts | None:
+        """What its owner may see of the org: None, with an alarm, where the record does not open."""
+        try:
+            return self.facts(admitted, row)
+        except RecordUnreadable:
+            self._alarm(admitted)
+            return None
 
     def org(self, admitted: Admitted, row: Connection) -> OrgFacts:
         """The org, to be used. Raises OrgNotAllowed when the tenant's list no longer holds it."""
@@ -56,7 +82,7 @@ class Grants:
         except ReconnectNeeded:
             return None
         except RecordUnreadable:
-            self.emit(Event(EventName.RECORD_UNREADABLE, {"tenant_id": admitted.tenant.ref}))
+            self._alarm(admitted)
             return None
 
     def revoke(self, org: OrgFacts, grant: Grant) -> bool:
@@ -74,7 +100,29 @@ class Grants:
         )
 
     def refreshed(self, admitted: Admitted, stale: OpenConnection) -> OpenConnection:
-        """A fresh grant, stored before it is used. Raises ReconnectNeeded when Salesforce has ended it."""
+        """A fresh grant, stored before it is used. Raises ReconnectNeeded when Salesforce has ended it.
+
+        In this process one call refreshes and the others take what it stored: the second use of a rotated token
+        would end the grant.
+        """
+        turn = self.turns[int(stale.row.id, 16) % len(self.turns)]
+        if not turn.acquire(timeout=TURN_S):
+            raise SalesforceUnavailable(retry_after=1)
+        try:
+            return self._refreshed(admitted, stale)
+        finally:
+            turn.release()
+
+    def refused(self, admitted: Admitted, fresh: OpenConnection) -> FlowRunnerError:
+        """Why Salesforce refuses a session that was just renewed: another call changed it, or the org is set up so."""
+        if self._newer(admitted, fresh):
+            return Conflict()
+        return OrgSetup("Salesforce refuses even a fresh session.", members={"cause": "session-refused"})
+
+    def _alarm(self, admitted: Admitted) -> None:
+        self.emit(Event(EventName.RECORD_UNREADABLE, {"tenant_id": admitted.tenant.ref}))
+
+    def _refreshed(self, admitted: Admitted, stale: OpenConnection) -> OpenConnection:
         held = self._newer(admitted, stale)
         if held:
             return held
@@ -155,18 +203,24 @@ class LiveConnection:
         return self._opened.org
 
     def ask(self, question: Callable[[Org], Answer]) -> Answer:
-        """The org's answer; asked once more after a refresh, since a refused session did nothing."""
+        """The org's answer; asked once more after a refresh, since a refused session did nothing.
+
+        After a refusal that took long there is no time for that: SalesforceTimedOut.
+        """
+        asked_at = self._grants.clock()
         try:
             return question(self._org())
         except SessionExpired:
             if self._refreshed:
-                raise _refused() from None
+                raise self._grants.refused(self._admitted, self._opened) from None
+        if self._grants.clock() - asked_at > LATE_MS:
+            raise SalesforceTimedOut
         self._opened = self._grants.refreshed(self._admitted, self._opened)
         self._refreshed = True
         try:
             return question(self._org())
         except SessionExpired:
-            raise _refused() from None
+            raise self._grants.refused(self._admitted, self._opened) from None
 
     def _org(self) -> Org:
         return self._grants.orgs.org(self._opened.org, self._opened.grant)
@@ -182,7 +236,3 @@ def refuse_foreign(admitted: Admitted, org: OrgFacts) -> None:
 def _consent(row: Connection) -> tuple[int, int]:
     """Which consent a row came from: a connection that was ended and made again counts from the beginning."""
     return row.generation, row.connected_at
-
-
-def _refused() -> OrgSetup:
-    return OrgSetup("Salesforce refuses even a fresh session.", members={"cause": "session-refused"})

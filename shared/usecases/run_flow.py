@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shared.errors import Conflict, FlowNotRunnable, FlowRunnerError, IdempotencyKeyReused, InputRefused
+from shared.errors import Conflict, FlowNotRunnable, FlowRunnerError, IdempotencyKeyReused, InputRefused, NextAction
 from shared.model.answers import RunView
 from shared.model.events import Event, EventName
 from shared.model.flows import Flow, FlowInputs, flow_name
@@ -59,9 +59,10 @@ class RunFlow:
         except FlowRunnerError as refused:  # before the Flow began
             refused.members["run"] = RunView.of(self._ended(admitted, run, Outcome.ERROR))
             raise
-        except Exception as broken:
-            ended = self._ended(admitted, run, Outcome.UNKNOWN)
-            raise FlowRunnerError(members={"run": RunView.of(ended)}) from broken
+        except Exception as broken:  # noqa: BLE001  whatever broke, the Flow may have run, and that is the answer
+            facts = {"tenant_id": admitted.tenant.ref, "run_id": run.id, "exception": type(broken).__name__}
+            self.emit(Event(EventName.RUN_CALL_BROKE, facts))
+            result = FlowResult(Outcome.UNKNOWN, finished=False, next_action=NextAction.CHECK_SALESFORCE)
         return RunAnswer(self._ended(admitted, run, result.outcome, paused=not result.finished), result, inputs)
 
     def _ended(self, admitted: Admitted, run: Run, outcome: Outcome, *, paused: bool = False) -> Run:

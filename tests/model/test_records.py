@@ -163,11 +163,11 @@ def shown(view: Answer) -> dict[str, object]:
 
 
 def test_a_list_of_connections_shows_org_host_and_user_and_no_secret() -> None:
-    row = ROW.ended(Reason.USER_BLOCKED)
+    row = ROW.ended(Reason.OUTCOME_UNKNOWN)
     item = {
         "id": "3" * 32,
         "state": "needs-reconnect",
-        "reason": "user-blocked",
+        "reason": "refresh-outcome-unknown",
         "orgId": "00D000000000001AAA",
         "instanceHost": "acme.my.salesforce.com",
         "sandbox": True,
