@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from types import MappingProxyType
@@ -52,6 +53,10 @@ HEADERS: Mapping[str, str] = MappingProxyType(
 
 EXPOSED = "ETag, Location, Retry-After, WWW-Authenticate, X-Request-Id"
 
+UNTRACED = "0" * 32
+"""The correlation id of a request that broke before it had one."""
+
+Facts = dict[str, str | int | None]
 Handler = Callable[[func.HttpRequest], func.HttpResponse]
 Refusal = Callable[[FlowRunnerError, str], func.HttpResponse]
 Tick = Callable[[func.TimerRequest], None]
@@ -115,32 +120,51 @@ class Edge:
             try:
                 tick(timer)
             except Exception as broken:  # noqa: BLE001  the last stop before the host
-                self.emit(Event(EventName.TIMER_FAILED, {"function": tick.__name__, **_trace(broken)}))
+                self._tell(EventName.TIMER_FAILED, {"function": tick.__name__, **_trace(broken)})
 
         return ticked
 
     def _wrapped(self, handler: Handler, refusal: Refusal) -> Handler:
         @wraps(handler)
         def answered(req: func.HttpRequest) -> func.HttpResponse:
-            began = self.clock()
-            correlation = self._correlation(req)
-            facts: dict[str, str | int | None] = {"function": handler.__name__, "method": req.method}
+            began, correlation = None, UNTRACED
+            facts: Facts = {"function": handler.__name__}
             try:
-                refuse_oversized(req)
-                response = handler(req)
-            except FlowRunnerError as error:
-                facts |= {"error_code": error.slug} | (_trace(error.__cause__) if error.__cause__ else {})
-                response = refusal(error, correlation)
-                _challenge(response, error, req)
+                began = self.clock()
+                correlation = self._correlation(req)
+                facts["method"] = req.method
+                response = self._answer(handler, refusal, req, correlation, facts)
             except Exception as broken:  # noqa: BLE001  the last stop before the host, which would write its text
                 facts |= {"error_code": FlowRunnerError.slug, **_trace(broken)}
-                response = refusal(FlowRunnerError(), correlation)
-            self._dress(response, req, correlation)
-            facts |= {"status": response.status_code, "ms": self.clock() - began, "correlation_id": correlation}
-            self.emit(Event(EventName.REQUEST, facts))
+                response = _dressed(problem(FlowRunnerError(), correlation), correlation)
+            facts |= {"status": response.status_code, "correlation_id": correlation}
+            self._tell(EventName.REQUEST, facts, began)
             return response
 
         return answered
+
+    def _answer(
+        self, handler: Handler, refusal: Refusal, req: func.HttpRequest, correlation: str, facts: Facts
+    ) -> func.HttpResponse:
+        """The handler's answer, or the refusal that an error becomes; `facts` learns of the error."""
+        try:
+            refuse_oversized(req)
+            response = handler(req)
+        except FlowRunnerError as error:
+            facts |= {"error_code": error.slug} | (_trace(error.__cause__) if error.__cause__ else {})
+            response = refusal(error, correlation)
+            _challenge(response, error, req)
+        except Exception as broken:  # noqa: BLE001  so that a browser gets a page for it too
+            facts |= {"error_code": FlowRunnerError.slug, **_trace(broken)}
+            response = refusal(FlowRunnerError(), correlation)
+        self._dress(response, req, correlation)
+        return response
+
+    def _tell(self, name: EventName, facts: Facts, began: int | None = None) -> None:
+        """Tell telemetry, which must not cost an answer that stands."""
+        with suppress(Exception):
+            took: Facts = {} if began is None else {"ms": self.clock() - began}
+            self.emit(Event(name, facts | took))
 
     def _correlation(self, req: func.HttpRequest) -> str:
         """The caller's trace id (W3C Trace Context), or one of our own: 32 lower hex."""
@@ -148,13 +172,18 @@ class Edge:
         return given[1] if given else self.randomness(16).hex()
 
     def _dress(self, response: func.HttpResponse, req: func.HttpRequest, correlation: str) -> None:
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        response.headers["X-Request-Id"] = correlation
+        _dressed(response, correlation)
         origin = req.headers.get("Origin", "")
         if origin in self.origins:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = EXPOSED
+
+
+def _dressed(response: func.HttpResponse, correlation: str) -> func.HttpResponse:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["X-Request-Id"] = correlation
+    return response
 
 
 def reply(status: int, answer: Answer | None = None, **headers: str) -> func.HttpResponse:
@@ -215,10 +244,10 @@ def _challenge(response: func.HttpResponse, error: FlowRunnerError, req: func.Ht
         response.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if signed(req) else "Bearer"
 
 
-def _trace(broken: BaseException) -> dict[str, str | int | None]:
+def _trace(broken: BaseException) -> Facts:
     """Where an unforeseen exception was raised and of what type; its text may hold anything and stays here."""
     step = broken.__traceback__
     while step and step.tb_next:
         step = step.tb_next
-    place = {"module": step.tb_frame.f_globals.get("__name__"), "line": step.tb_lineno} if step else {}
+    place: Facts = {"module": step.tb_frame.f_globals.get("__name__"), "line": step.tb_lineno} if step else {}
     return {"exception": type(broken).__name__, **place}

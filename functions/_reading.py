@@ -23,6 +23,9 @@ from shared.model.body import Body
 from shared.model.identity import BearerToken
 from shared.model.runs import IDEMPOTENCY_KEY
 
+ERRORS_MAX = 50
+"""Refused places that are named; a body can hold twenty thousand."""
+
 BODY_MAX = 256 * 1024
 HEADERS_MAX = 24 * 1024
 """Below the platform's own 32 KB, so that it is our problem that a client reads."""
@@ -69,7 +72,7 @@ def idempotency_key(req: func.HttpRequest) -> str:
 
 
 def read(req: func.HttpRequest, model: type[Asked]) -> Asked:
-    """The body as that model. Raises NotJson, MalformedRequest, InputRefused with a pointer for each place."""
+    """The body as that model. Raises NotJson, MalformedRequest, InputRefused with a pointer for each place up to 50."""
     if not _MEDIA_TYPE.fullmatch(req.headers.get("Content-Type", "").strip()):
         raise NotJson
     raw = req.get_body()
@@ -77,16 +80,17 @@ def read(req: func.HttpRequest, model: type[Asked]) -> Asked:
     try:
         return model.model_validate_json(raw)
     except ValidationError as wrong:
-        found = wrong.errors(include_url=False, include_context=False, include_input=False)
+        found = wrong.errors(include_url=False, include_context=False, include_input=False)[:ERRORS_MAX]
         if any(e["type"] == "json_invalid" for e in found):
             raise MalformedRequest("The body is not JSON (RFC 8259).") from None
         raise InputRefused(errors=[FieldError(_pointer(e["loc"]), _why(e["type"], e["msg"])) for e in found]) from None
 
 
 def code_and_state(req: func.HttpRequest) -> tuple[str, str, str | None]:
-    """State, code and issuer of Salesforce's redirect. Raises AttemptSpent for anything that brings no code.
+    """State, code and issuer of Salesforce's redirect; the code is empty when it brings an error instead.
 
-    Each parameter stands once, is of limited length, and unknown ones are ignored (identity-contract 5.2, step 3).
+    Raises AttemptSpent for anything else. Each parameter stands once, is of limited length, and unknown ones are
+    ignored (identity-contract 5.2, step 3).
     """
     try:
         query = urlsplit(req.url).query
@@ -96,9 +100,10 @@ def code_and_state(req: func.HttpRequest) -> tuple[str, str, str | None]:
     wanted = [(name, value) for name, value in pairs if name in {"state", "code", "iss", "error"}]
     given = dict(wanted)
     whole = len(given) == len(wanted) and all(len(value) <= CALLBACK_VALUE_MAX for _, value in wanted)
-    if not whole or _HALF_ESCAPE.search(query) or "error" in given or not given.get("state") or not given.get("code"):
+    one_of_both = bool(given.get("code")) != bool(given.get("error"))
+    if not whole or _HALF_ESCAPE.search(query) or not given.get("state") or not one_of_both:
         raise AttemptSpent
-    return given["state"], given["code"], given.get("iss")
+    return given["state"], given.get("code", ""), given.get("iss")
 
 
 def _check_json(raw: bytes) -> None:

@@ -7,10 +7,11 @@ choose it, so that a cold start pays for nothing it does not use.
 import os
 import sys
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.errors import BadSettings
 from shared.identity.issuers import EntraRule, GoogleRule
 from shared.identity.signing_keys import SigningKeys
 from shared.identity.verifier import TrustedIssuer, Verifier
@@ -70,7 +71,10 @@ class _Parts:
 
 
 def build(settings: Settings) -> UseCases:
-    """The use cases over real parts. Nothing is asked of the network yet."""
+    """The use cases over real parts. Nothing is asked of the network yet.
+
+    Raises BadSettings for a place that settings name and that cannot be used.
+    """
     silence_foreign()
     clock = _clock(settings.clock_file)
     pool = Pool(settings.ca_bundle)
@@ -168,16 +172,33 @@ def _keyring(settings: Settings, clock: Clock) -> Keyring:
     return LocalKeyring(Path(settings.keys_path), os.urandom, clock)
 
 
-def _clock(offset_file: str) -> Callable[[], int]:
+def _clock(offset_file: str) -> Clock:
     """Now in epoch milliseconds; in development moved by the seconds that a file holds."""
     if not offset_file:
         return _now
-    path = Path(offset_file)
+    try:
+        return _MovedClock(Path(offset_file))
+    except _NO_OFFSET:
+        raise BadSettings("CLOCK_FILE must name a file that holds a number of seconds.") from None
 
-    def moved() -> int:
-        return _now() + int(float(path.read_text()) * 1_000)
 
-    return moved
+_NO_OFFSET = (OSError, ValueError, OverflowError)
+
+
+class _MovedClock:
+    """The clock moved by a file, which is read at each look; while it cannot be, by what it held last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset_ms = self._read()
+
+    def __call__(self) -> int:
+        with suppress(*_NO_OFFSET):
+            self._offset_ms = self._read()
+        return _now() + self._offset_ms
+
+    def _read(self) -> int:
+        return int(float(self._path.read_text()) * 1_000)
 
 
 def _now() -> int:

@@ -84,8 +84,11 @@ class TenantStore(Protocol):
         """Create or replace a run's record."""
         ...
 
-    def stale_runs(self, started_before: int, limit: int) -> Sequence[Run]:
-        """Runs still `started` that began before that instant (epoch milliseconds), oldest first."""
+    def stale_runs(self, started_before: int, limit: int) -> Sequence[Run | None]:
+        """Runs still `started` that began before that instant (epoch milliseconds), oldest first.
+
+        None stands for a row among them that cannot be read; it does not count towards the limit.
+        """
         ...
 
 

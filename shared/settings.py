@@ -2,6 +2,7 @@
 
 import os
 import re
+import ssl
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -19,9 +20,12 @@ LEEWAY_MAX_S = 300
 WAITS_MAX_S = 200
 """The platform cuts an HTTP call at 230 s; a run cut there would lose its answer unnoticed."""
 
+SCHEDULE_FIELDS = 6
+
 GMAIL = "https://mail.google.com"
 """Where the extension's content scripts run; its service worker calls us instead (identity-contract 6.4)."""
 
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -83,7 +87,7 @@ class Settings:
     keys: str = "local"
     keys_path: str = ""
     clock_file: str = ""
-    stale_run_schedule: str = "0 */5 * * * *"
+    stale_run_schedule: str = ""
     python_threadpool_thread_count: int = 0
 
     @property
@@ -159,6 +163,8 @@ def _identity(s: Settings) -> None:
     _need(s.entra_issuer_template == ENTRA_ISSUER, "ENTRA_ISSUER_TEMPLATE is not Microsoft's issuer.")
     _need(0 <= s.token_leeway_s <= LEEWAY_MAX_S, f"TOKEN_LEEWAY_S must be 0 to {LEEWAY_MAX_S} seconds.")
     _need(bool(s.ops_tenant_id) == bool(s.ops_client_id), "OPS_TENANT_ID and OPS_CLIENT_ID go together.")
+    for name in ("ops_tenant_id", "ops_client_id"):
+        _need(not getattr(s, name) or _GUID.fullmatch(getattr(s, name)), f"{name.upper()} must be a lower-case GUID.")
     for name, pinned in (("entra_jwks_url", ENTRA_KEYS), ("google_jwks_url", GOOGLE_KEYS)):
         url = getattr(s, name)
         _need(url == pinned or (s.development and _loopback(url)), f"{name.upper()} is not the provider's key set.")
@@ -175,7 +181,7 @@ def _salesforce(s: Settings) -> None:
             allowed = not origin or (s.development and _loopback(origin) and _is_origin(origin))
             _need(allowed, f"{name.upper()} may name loopback origins, in development only.")
     _need(not s.ca_bundle or s.development, "CA_BUNDLE is for development only.")
-    _need(not s.ca_bundle or Path(s.ca_bundle).is_file(), "CA_BUNDLE names no file.")
+    _need(not s.ca_bundle or _holds_certificates(s.ca_bundle), "CA_BUNDLE names no file that holds certificates.")
 
 
 def _browsers(s: Settings) -> None:
@@ -185,7 +191,12 @@ def _browsers(s: Settings) -> None:
     _need(s.return_channels, "RETURN_CHANNELS is empty.")
     for name, address in s.return_channels.items():
         _need(re.fullmatch(r"outlook|chrome:[a-p]{32}", name), "RETURN_CHANNELS holds an unknown channel.")
-        _need(_web(s, address) and "#" not in address, "RETURN_CHANNELS holds an address that is not https.")
+        plain = _web(s, address) and "#" not in address
+        _need(plain, "RETURN_CHANNELS holds an address that is not https, holds a fragment or names a user.")
+        # Chrome gives that host to the extension alone; anywhere else, a stranger would get completion values.
+        own = f"https://{name.removeprefix('chrome:')}.chromiumapp.org/"
+        fit = name == "outlook" or address.startswith(own) or (s.development and _loopback(address))
+        _need(fit, "RETURN_CHANNELS must point a chrome channel at its own extension's chromiumapp.org host.")
 
 
 def _parts(s: Settings) -> None:
@@ -200,18 +211,23 @@ def _parts(s: Settings) -> None:
 def _limits(s: Settings) -> None:
     for name in ("sf_connect_s", "sf_run_s", "sf_metadata_s", "token_deadline_s", "flow_cache_s"):
         _need(getattr(s, name) > 0, f"{name.upper()} must be above 0.")
-    waits = s.sf_run_s + s.sf_metadata_s + s.token_deadline_s
-    _need(waits <= WAITS_MAX_S, "SF_RUN_S, SF_METADATA_S and TOKEN_DEADLINE_S together pass the platform's cut.")
+    # At worst a run describes, is refused, refreshes, describes again and runs, over a new connection each time.
+    waits = 2 * s.sf_metadata_s + s.token_deadline_s + s.sf_run_s + 4 * s.sf_connect_s
+    names = "SF_RUN_S, TOKEN_DEADLINE_S, twice SF_METADATA_S and four times SF_CONNECT_S"
+    _need(waits <= WAITS_MAX_S, f"{names} together pass the platform's cut.")
+    _need(s.stale_run_schedule, "STALE_RUN_SCHEDULE is missing.")
+    schedule = s.stale_run_schedule.split()
+    _need(len(schedule) == SCHEDULE_FIELDS, "STALE_RUN_SCHEDULE must hold six fields, such as 0 */5 * * * *.")
     _need(s.development or s.python_threadpool_thread_count > 0, "PYTHON_THREADPOOL_THREAD_COUNT must be set.")
 
 
 def _scheme_and_host(url: str) -> tuple[str, str]:
-    """Of an address that names one host; empty for anything else, a wildcard or a blank in it included."""
+    """Of an address that names one host; empty for anything else, a user, a wildcard or a blank in it included."""
     try:
-        parts = urlsplit("" if re.search(r"[\s*]", url) else url)
+        parts = urlsplit("" if re.search(r"[\s*\\]", url) else url)
     except ValueError:
         return "", ""
-    return parts.scheme, parts.hostname or ""
+    return ("", "") if "@" in parts.netloc else (parts.scheme, parts.hostname or "")
 
 
 def _loopback(url: str) -> bool:
@@ -230,6 +246,15 @@ def _is_origin(origin: str) -> bool:
 
 def _client(s: Settings, origin: str) -> bool:
     return _web(s, origin) or re.fullmatch(r"chrome-extension://[a-p]{32}", origin) is not None
+
+
+def _holds_certificates(bundle: str) -> bool:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cafile=bundle)
+    except (OSError, ValueError):
+        return False
+    return context.cert_store_stats()["x509"] > 0
 
 
 def assert_own_package(app: Path) -> None:

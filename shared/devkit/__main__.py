@@ -91,10 +91,13 @@ def _serve(environment: Mapping[str, str]) -> int:
     print("Starting issuers, Salesforce and the app ...", flush=True)
     with Workbench(DEV, given=environment, port=port) as bench:
         _make_way(file)
-        if not environment.get("ISSUERS", "").strip():
+        issuers = environment.get("ISSUERS", "").strip()
+        if not issuers:
+            issuers = str(DEV / "issuers.json")
             write_private(DEV / "issuers.json", bench.issuers_record())
         with Host(ROOT, bench.environment, port=port, schedules=True, own_group=False) as host:
             bench.enrol_defaults()
+            write_private(file.with_name("instance.env"), bench.shared_settings(issuers))
             write_private(file, bench.devkit_record())
             _greet(bench, file)
             os.waitpid(host.pid, 0)

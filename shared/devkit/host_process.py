@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from shared.devkit.engine import Engine, Failure, NotIndexed
 from shared.devkit.host_front import LOOPBACK, Front
@@ -91,7 +92,7 @@ class _Control(socketserver.ThreadingUnixStreamServer):
 
 
 def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int:
-    """Serve an app until told to stop; 1 when it cannot be served, with the reason in the report.
+    """Serve an app until told to stop, then end the process; 1 when it cannot be served, with the reason reported.
 
     `environment` is this process's own: the engine reads its thread count there, schedules their settings.
     """
@@ -106,12 +107,11 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         _report(options.report, {"failed": str(refused)})
         return 1
     serving.set()
-    _serve(options, app, front, stopping)
-    return 0
+    return _serve(options, app, front, stopping)
 
 
-def _serve(options: argparse.Namespace, app: _App, front: Front, stopping: threading.Event) -> None:
-    """Serve until a signal comes or the parent is gone."""
+def _serve(options: argparse.Namespace, app: _App, front: Front, stopping: threading.Event) -> NoReturn:
+    """Serve until a signal comes or the parent is gone, then end the process."""
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopping.set())
     _in_background(partial(front.serve_forever, _POLL_S))
@@ -189,11 +189,15 @@ def _report_failure(name: str, failure: Failure) -> None:
     sys.stderr.write(f"{name} failed: {failure.kind}\n")
 
 
-def _end(front: Front, timers: Mapping[str, Timer]) -> None:
-    """Let what is under way end for a few seconds; what is not done then ends with the process."""
+def _end(front: Front, timers: Mapping[str, Timer]) -> NoReturn:
+    """Let what is under way end for a few seconds; what is not done then ends with the process.
+
+    At once and not by returning: the interpreter would join the engine's threads, and one of them may be waiting.
+    """
     deadline = time.monotonic() + _DRAIN_S
-    settled = [front.drain(_DRAIN_S)] + [timer.settle(deadline - time.monotonic()) for timer in timers.values()]
-    if not all(settled):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+    front.drain(_DRAIN_S)
+    for timer in timers.values():
+        timer.settle(deadline - time.monotonic())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -36,6 +37,18 @@ _STALE_RUNS = "0 */5 * * * *"
 _THREADS = "128"
 _ENROL_WAIT_S = 30.0
 _ENROLLED = frozenset({200, 201})
+_SHARED = (
+    "ISSUERS",
+    "SALESFORCE_LOGIN_ORIGIN",
+    "SF_EXTRA_ORIGINS",
+    "SALESFORCE_CLIENT_ID",
+    "SALESFORCE_CLIENT_SECRET",
+    "SALESFORCE_REDIRECT_URI",
+    "CA_BUNDLE",
+    "RETURN_CHANNELS",
+    "STORE_PATH",
+    "KEYS_PATH",
+)
 
 
 class WorkbenchFailed(Exception):
@@ -99,7 +112,10 @@ class Workbench:
         self._parts.close()
 
     def token(self, user: str = "", tenant: str = "", *, admin: bool = False, operator: bool = False) -> str:
-        """An Entra access token for an hour; GUIDs or words, the default user's and tenant's when empty."""
+        """An Entra access token for an hour; GUIDs or words, the default user's and tenant's when empty.
+
+        An operator's has satisfied the authentication context that the app asks for, if it does.
+        """
         entra = self.issuers_record()["entra"]
         claims = entra_claims(
             guid_of(tenant or entra["tenant"]),
@@ -109,7 +125,8 @@ class Workbench:
             admin=admin,
             operator=operator,
         )
-        return self.entra.sign(claims)
+        strong = {"acrs": [self.environment.get("ENTRA_AUTH_CONTEXT", "")]} if operator else {}
+        return self.entra.sign(claims | strong)
 
     def google_token(self, user: str = "", tenant: str = "") -> str:
         """A Google ID token for an hour; `tenant` is a domain; the default subject's and domain's when empty."""
@@ -136,6 +153,15 @@ class Workbench:
                 )
                 if answer.status_code not in _ENROLLED:
                     raise WorkbenchFailed(f"The default {provider} tenant was not enrolled: {answer.status_code}.")
+
+    def shared_settings(self, issuers: str) -> str:
+        """Lines for a shell: the settings with which another instance shares store, keys, Salesforce and issuers.
+
+        `issuers` is the path of the issuers' file.
+        """
+        known = self.environment | {"ISSUERS": str(Path(issuers).absolute())}
+        told = {name: known[name] for name in _SHARED if name in known}
+        return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in told.items())
 
     def devkit_record(self) -> dict[str, object]:
         """What `.dev/devkit.json` holds: where all is, and the keys with which a client mints its own tokens."""
@@ -202,12 +228,12 @@ class Workbench:
         self.environment |= addresses | {"CA_BUNDLE": str(ca.ca_pem)} | app
 
 
-def write_private(path: Path, record: Mapping[str, object]) -> None:
-    """Write JSON that its owner alone can read, whole or not at all. Raises OSError."""
+def write_private(path: Path, content: Mapping[str, object] | str) -> None:
+    """Write JSON or text that its owner alone can read, whole or not at all. Raises OSError."""
+    text = content if isinstance(content, str) else json.dumps(content, indent=2) + "\n"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="ascii", dir=path.parent, delete=False) as file:
-        json.dump(record, file, indent=2)
-        file.write("\n")
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+        file.write(text)
     Path(file.name).replace(path)
 
 

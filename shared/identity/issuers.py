@@ -120,7 +120,7 @@ class EntraRule:
         roles = set()
         if not guest and (lists(claims, "wids", GLOBAL_ADMINISTRATOR) or lists(claims, "roles", TENANT_ADMIN_ROLE)):
             roles.add(Role.ADMIN)
-        if self._operations(tid, claims.get("azp")) and lists(claims, "roles", OPERATOR_ROLE):
+        if not guest and self._operations(tid, claims.get("azp")) and lists(claims, "roles", OPERATOR_ROLE):
             roles.add(Role.OPERATOR)
         return frozenset(roles)
 

@@ -157,7 +157,10 @@ class FlowList(Answer):
 
 
 class InputView(Answer):
-    """A declared input, and where its value would come from: a part of the e-mail, or `none`."""
+    """A declared input, and where its value would come from: a part of the e-mail, or `none`.
+
+    `recordType` is the type of record that an SOBJECT input refers to.
+    """
 
     name: str
     label: str
@@ -167,6 +170,7 @@ class InputView(Answer):
     required: bool
     source: str
     choices: list[str]
+    record_type: str | None
 
 
 class OutputView(Answer):
@@ -206,6 +210,7 @@ class FlowDetail(FlowView):
                     required=i.required,
                     source=i.source,
                     choices=list(i.choices),
+                    record_type=i.record_type,
                 )
                 for i in flow.inputs
             ],

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from shared.errors import FieldError, FlowNotFound, InputRefused
 from shared.model.email import COLLECTIONS_ONLY, LISTS, SOURCES, EmailContext
-from shared.model.inputs import InputType, accept
+from shared.model.inputs import InputType, accept, record_types
 
 FlowName = NewType("FlowName", str)
 """A Flow's API name that has passed the strict pattern, and so may stand in a URL."""
@@ -59,6 +59,7 @@ class FlowInput:
     collection: bool
     required: bool
     choices: tuple[str, ...] = ()
+    record_type: str | None = None
 
     @property
     def source(self) -> str:
@@ -73,6 +74,13 @@ class FlowInput:
         if isinstance(found, tuple):
             return (list(found) if self.collection else ";".join(found)) or None
         return found
+
+    def accepted(self, value: JsonValue) -> JsonValue:
+        """The value as Salesforce takes it. Raises ValueError with a reason that never holds the value."""
+        taken = accept(self.type, value, collection=self.collection)
+        if self.record_type and any(kind != self.record_type for kind in record_types(taken)):
+            raise ValueError("must refer to a record of the declared type")
+        return taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +140,7 @@ class Flow:
             sources[wanted.name] = "none" if given is None else "user" if wanted.name in typed else wanted.source
             try:
                 if given is not None:
-                    values[wanted.name] = accept(wanted.type, given, collection=wanted.collection)
+                    values[wanted.name] = wanted.accepted(given)
                 elif wanted.required:
                     errors.append(FieldError(_place(wanted.name), "is required"))
             except ValueError as wrong:

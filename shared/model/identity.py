@@ -58,10 +58,21 @@ _TENANT_FORMS = {
 }
 
 
+NOBODYS = frozenset(
+    {
+        "00000000-0000-0000-0000-000000000000",
+        "9188040d-6c67-4c5b-b112-36a304b66dad",  # all personal Microsoft accounts
+        "gmail.com",
+        "googlemail.com",
+    }
+)
+"""Tenant ids that are no organisation's."""
+
+
 def tenant_id(provider: Provider, text: str) -> TenantId:
     """The id that an operator typed: a GUID for Entra, a domain for Google. Raises InputRefused (`/id`)."""
     value = text.strip().lower()
-    if not _TENANT_FORMS[provider].fullmatch(value):
+    if value in NOBODYS or not _TENANT_FORMS[provider].fullmatch(value):
         raise InputRefused(errors=[FieldError("/id", "is no tenant id of that provider")])
     return TenantId(provider, value)
 

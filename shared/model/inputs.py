@@ -6,7 +6,7 @@ takes (salesforce-contract 3.5). A wrong one raises ValueError with a reason tha
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -19,7 +19,7 @@ COLLECTION_MAX = 2_000
 
 _DECIMAL = re.compile(r"-?\d{1,18}(\.\d{1,18})?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _RECORD_ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 
 
@@ -62,7 +62,11 @@ def _boolean(value: JsonValue) -> JsonValue:
 def _number(value: JsonValue) -> JsonValue:
     if isinstance(value, str) and _DECIMAL.fullmatch(value):
         number = Decimal(value)
-        return int(number) if number == number.to_integral_value() else float(number)
+        if number == number.to_integral_value():
+            return int(number)
+        if Decimal(repr(float(number))) != number:
+            raise ValueError("must be a number of at most 15 digits")
+        return float(number)
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
         return value
     raise ValueError("must be a number")
@@ -97,7 +101,7 @@ def _instant(value: JsonValue) -> JsonValue:
 
 
 def _choices(value: JsonValue) -> JsonValue:
-    if isinstance(value, list) and all(isinstance(v, str) and ";" not in v for v in value):
+    if value and isinstance(value, list) and all(isinstance(v, str) and v and ";" not in v for v in value):
         return _text(";".join(v for v in value if isinstance(v, str)))
     return _text(value)
 
@@ -127,6 +131,14 @@ _TYPES: Mapping[InputType, Callable[[JsonValue], JsonValue]] = MappingProxyType(
         InputType.REFERENCE: _text,
     }
 )
+
+
+def record_types(value: JsonValue) -> Iterator[str]:
+    """The record types that an accepted value refers to: one for each record, none for anything else."""
+    for each in value if isinstance(value, list) else [value]:
+        match each:
+            case {"attributes": {"type": str(kind)}}:
+                yield kind
 
 
 def accept(kind: InputType, value: JsonValue, *, collection: bool) -> JsonValue:

@@ -99,6 +99,7 @@ def _input(variable: Mapping[str, object]) -> FlowInput:
         collection=_many(variable),
         required=variable.get("required") is True,
         choices=tuple(_choices(variable.get("picklistValues"))),
+        record_type=_text(variable, "sobjectType") or None,
     )
 
 

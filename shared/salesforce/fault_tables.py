@@ -10,7 +10,7 @@ class FaultKind(StrEnum):
     """What an answer means for us: a closed set."""
 
     SESSION_EXPIRED = "session-expired"
-    """The access token is dead and nothing was done; a refresh may cure it."""
+    """A 401: the access token is dead and nothing was done; a refresh may cure it. (userinfo says it with a 403.)"""
     RECONNECT = "reconnect"
     """The refresh token is dead, or is refused for a reason that we do not know: only the user can connect again."""
     REFRESH_CONTENTION = "refresh-contention"
@@ -48,6 +48,7 @@ class Cause(StrEnum):
 
     SESSION_NOT_FOR_REST = "session-not-for-rest"
     API_DISABLED = "api-disabled"
+    FLOWS_NOT_ALLOWED = "flows-not-allowed"
     IP_RESTRICTED = "ip-restricted"
     USER_BLOCKED = "user-blocked"
     APP_BLOCKED = "app-blocked"
@@ -64,13 +65,17 @@ OURS = frozenset({Cause.OUR_ADDRESS, Cause.OUR_CREDENTIALS, Cause.OUR_REQUEST})
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row: what a code means where the message, in lower case, holds this part. `retry_after` in seconds."""
+    """One row: what a code means where the message, in lower case, holds this part. `retry_after` in seconds.
+
+    `status`: the row is for answers of that status alone.
+    """
 
     code: str
     part: str
     kind: FaultKind
     cause: Cause | None = None
     retry_after: int | None = None
+    status: int | None = None
 
 
 LATER_S = 3_600
@@ -95,6 +100,8 @@ OAUTH_RULES: Sequence[Rule] = (
     Rule("invalid_client_credentials", "", _K.CONFIGURATION, _C.OUR_CREDENTIALS),
     Rule("rate_limit_exceeded", "", _K.ORG_LIMIT, retry_after=LATER_S),
     Rule("*", "login rate exceeded", _K.ORG_LIMIT, retry_after=LATER_S),
+    Rule("server_error", "", _K.UPSTREAM_DOWN, retry_after=SOON_S),
+    Rule("temporarily_unavailable", "", _K.UPSTREAM_DOWN, retry_after=SOON_S),
     Rule("invalid_grant", "", _K.RECONNECT),
     Rule("invalid_request", "code verifier", _K.RESTART_CONNECT),
     Rule("invalid_request", "code_verifier", _K.RESTART_CONNECT),
@@ -111,7 +118,8 @@ OAUTH_RULES: Sequence[Rule] = (
 
 REST_RULES: Sequence[Rule] = (
     Rule("INVALID_SESSION_ID", "not valid for use with the rest api", _K.CONFIGURATION, _C.SESSION_NOT_FOR_REST),
-    Rule("INVALID_SESSION_ID", "", _K.SESSION_EXPIRED),
+    Rule("INVALID_SESSION_ID", "", _K.SESSION_EXPIRED, status=401),
+    Rule("INVALID_SESSION_ID", "", _K.UNUSABLE),
     Rule("INVALID_AUTH_HEADER", "", _K.CONFIGURATION, _C.OUR_REQUEST),
     Rule("REQUEST_LIMIT_EXCEEDED", "concurrent", _K.ORG_LIMIT, retry_after=SOON_S),
     Rule("REQUEST_LIMIT_EXCEEDED", "", _K.ORG_LIMIT, retry_after=LATER_S),

@@ -16,6 +16,7 @@ from shared.errors import (
     FlowNotFound,
     FlowRunnerError,
     InputRefused,
+    NextAction,
     OrgLimit,
     OrgSetup,
     ReconnectNeeded,
@@ -34,9 +35,9 @@ from shared.salesforce.fault_tables import (
     FaultKind,
     Rule,
 )
-from shared.salesforce.replies import read_json
+from shared.salesforce.replies import Reply, read_json
 
-__all__ = ["Cause", "Fault", "FaultKind", "classify", "error_of"]
+__all__ = ["Cause", "Fault", "FaultKind", "classify", "error_of", "fault_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,12 @@ _TOKEN_WORD = re.compile(r"(Bad|Wrong|Missing)_\w{1,40}", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,4}", re.ASCII)
 _MESSAGE_MAX = 1_000
 _GOOD, _REFUSED, _DOWN, _TOO_MANY = range(200, 300), range(400, 500), 500, frozenset({420, 429})
-_OK, _BAD_REQUEST, _EMPTY = 200, 400, frozenset({204, 304})
+_OK, _BAD_REQUEST, _UNAUTHORIZED, _EMPTY = 200, 400, 401, frozenset({204, 304})
+
+
+def fault_of(reply: Reply) -> Fault | None:
+    """What is wrong with an answer that has come whole."""
+    return classify(reply.status, reply.headers, reply.body, reply.path)
 
 
 def classify(status: int, headers: Mapping[str, str], body: str, path: str) -> Fault | None:
@@ -76,7 +82,7 @@ def classify(status: int, headers: Mapping[str, str], body: str, path: str) -> F
     except ValueError:
         return _of_text(status, headers, body.strip("\ufeff \t\r\n"), path)
     parts = _object(value).get("compositeResponse")
-    if isinstance(parts, list) and status in _GOOD:
+    if isinstance(parts, list) and status in _GOOD and not _endpoint(path):
         return _first(_of_part(part, headers) for part in parts)
     return _of_json(status, headers, value, path)
 
@@ -89,9 +95,16 @@ def _of_text(status: int, headers: Mapping[str, str], text: str, path: str) -> F
     if text.startswith("<"):
         return _down(headers)
     word = _TOKEN_WORD.fullmatch(text)
-    if word and status in _REFUSED:
-        return Fault(FaultKind.CALLER_ERROR if word[1] == "Missing" else FaultKind.SESSION_EXPIRED)
+    if word:
+        return _of_word(status, headers, word[1], endpoint)
     return _of_status(status, headers, {} if endpoint else STATUS_KINDS)
+
+
+def _of_word(status: int, headers: Mapping[str, str], word: str, endpoint: str) -> Fault:
+    """What userinfo says of a session. Elsewhere a 401 alone is believed about one (contract 3.6)."""
+    if endpoint == "userinfo" and status in _REFUSED:
+        return Fault(FaultKind.CALLER_ERROR if word == "Missing" else FaultKind.SESSION_EXPIRED)
+    return _of_status(status, headers, STATUS_KINDS if status == _UNAUTHORIZED and not endpoint else {})
 
 
 def _of_part(part: object, headers: Mapping[str, str]) -> Fault | None:
@@ -125,8 +138,14 @@ def _of_oauth(status: int, headers: Mapping[str, str], answer: Mapping[str, obje
         return _UNUSABLE if endpoint == "token" and not proved else None
     if endpoint == "revoke" and error == "invalid_token":
         return Fault(FaultKind.ALREADY_GONE, error)
-    rule = _rule(OAUTH_RULES, error.lower(), answer.get("error_description"))
-    return _ruled(rule, error) if rule else Fault(FaultKind.UNUSABLE, _code(error))
+    rule = _rule(OAUTH_RULES, error.lower(), answer.get("error_description"), status)
+    fault = _ruled(rule, error) if rule else Fault(FaultKind.UNUSABLE, _code(error))
+    return _unless_too_many(status, headers, fault)
+
+
+def _unless_too_many(status: int, headers: Mapping[str, str], fault: Fault) -> Fault:
+    """The fault, but of an answer to too many calls a limit alone is believed: no token is dead for that."""
+    return _down(headers) if status in _TOO_MANY and fault.kind is not FaultKind.ORG_LIMIT else fault
 
 
 def _of_result(status: int, headers: Mapping[str, str], result: Mapping[str, object]) -> Fault | None:
@@ -152,7 +171,7 @@ def _of_rest(status: int, headers: Mapping[str, str], entries: Iterable[Mapping[
         return _down(headers)
     errors = [entry for entry in entries if isinstance(entry.get("errorCode"), str)]
     for error in errors:
-        rule = _rule(REST_RULES, error["errorCode"], error.get("message"))
+        rule = _rule(REST_RULES, error["errorCode"], error.get("message"), status)
         if rule:
             return _ruled(rule, error["errorCode"], error.get("message"))
     if errors and status == _BAD_REQUEST:
@@ -189,9 +208,10 @@ def _first(faults: Iterable[Fault | None]) -> Fault | None:
     return next(filter(None, faults), None)
 
 
-def _rule(rules: Iterable[Rule], code: object, message: object) -> Rule | None:
+def _rule(rules: Iterable[Rule], code: object, message: object, status: int) -> Rule | None:
     text = message.lower() if isinstance(message, str) else ""
-    return next((rule for rule in rules if rule.code in (code, "*") and rule.part in text), None)
+    here = (rule for rule in rules if rule.code in (code, "*") and rule.status in (None, status))
+    return next((rule for rule in here if rule.part in text), None)
 
 
 def _ruled(rule: Rule, code: object, message: object = "") -> Fault:
@@ -216,7 +236,8 @@ def error_of(fault: Fault) -> FlowRunnerError | SessionExpired:
 def _misconfigured(fault: Fault) -> FlowRunnerError:
     members = {"cause": fault.cause} if fault.cause else {}
     if fault.cause in OURS:
-        return SalesforceUnusable("Only the operators of FlowRunner can mend this.", members=members)
+        why = "Only the operators of FlowRunner can mend this."
+        return SalesforceUnusable(why, members=members, next_action=NextAction.NONE)
     return OrgSetup("An admin of the Salesforce org has to change this.", members=members)
 
 

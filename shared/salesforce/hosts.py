@@ -5,7 +5,7 @@ so no spelling trick has two readings.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -26,6 +26,7 @@ _PARTITION = r"(?:\.(?:sandbox|develop|scratch|demo|patch|trailblaze))?"
 _MY_DOMAIN = re.compile(rf"https://{_LABEL}{_PARTITION}\.my\.salesforce\.com", re.ASCII)
 _NAME = re.compile(_LABEL, re.ASCII)
 _SANDBOX_MARK = "--"
+_SANDBOX_HOST = ".sandbox.my.salesforce.com"
 
 _ORG, _USER = (rf"{prefix}[A-Za-z0-9]{{12}}(?:[A-Z0-5]{{3}})?" for prefix in ("00D", "005"))
 _IDENTITY = re.compile(rf"(https?://[a-z0-9.:-]+)/id/({_ORG})/({_USER})", re.ASCII)
@@ -54,7 +55,8 @@ class Hosts:
         if my_domain in self._own():
             return my_domain
         origin = _origin(environment, my_domain)
-        if not _MY_DOMAIN.fullmatch(origin):
+        fits = origin.endswith(_SANDBOX_HOST) is (environment is Environment.SANDBOX)
+        if not fits or not _MY_DOMAIN.fullmatch(origin):
             raise InputRefused(errors=[FieldError("/myDomain", _why_not(environment, my_domain))])
         return origin
 
@@ -67,17 +69,16 @@ class Hosts:
         """The origin that an org's API lives at. Raises SalesforceUnusable for any other text."""
         return self._proved(text, text in self.extra and text.startswith("https://"))
 
-    def identity(self, url: str) -> tuple[str, str]:
-        """Org and user id, 18 characters each, of a token answer's `id`. Raises SalesforceUnusable.
+    def instance_at(self, login: str, text: str) -> str:
+        """The same after a sign-in at that origin: a My Domain leads to its own org alone (identity-contract 5.3)."""
+        origin = self.instance(text)
+        if _MY_DOMAIN.fullmatch(login) and origin != login:
+            raise SalesforceUnusable("Salesforce named another org than the one that was signed in to.")
+        return origin
 
-        The URL is read and never called (salesforce-contract 1).
-        """
-        found = _IDENTITY.fullmatch(url)
-        ids = _ids(found[2], found[3]) if found else None
-        if found is None or ids is None:
-            raise SalesforceUnusable("Salesforce did not say whose session this is.")
-        self._proved(found[1], found[1] in GENERIC.values() or found[1] in self._own())
-        return ids
+    def sandbox(self, instance: str, *, said: bool) -> bool:
+        """Whether the org at that origin is a sandbox; only of `extra` origins, which do not tell, `said` is taken."""
+        return said if instance in self.extra else instance.endswith(_SANDBOX_HOST)
 
     def _own(self) -> frozenset[str]:
         return self.extra | ({self.login} if self.login else frozenset())
@@ -86,6 +87,21 @@ class Hosts:
         if not listed and not _MY_DOMAIN.fullmatch(origin):
             raise SalesforceUnusable("Salesforce named a host that is not one of its own.")
         return origin
+
+
+def identity_of(url: str, origins: Collection[str], *, sandbox: bool) -> tuple[str, str]:
+    """Org and user id, 18 characters each, of a token answer's `id`. Raises SalesforceUnusable.
+
+    The URL is read and never called (salesforce-contract 1). Its host is one of `origins` (the login host, the
+    org's own) or the generic login host for that kind of org (identity-contract 5.3).
+    """
+    found = _IDENTITY.fullmatch(url)
+    ids = _ids(found[2], found[3]) if found else None
+    if found is None or ids is None:
+        raise SalesforceUnusable("Salesforce did not say whose session this is.")
+    if found[1] not in (*origins, GENERIC[Environment.SANDBOX if sandbox else Environment.PRODUCTION]):
+        raise SalesforceUnusable("Salesforce named a user of another host.")
+    return ids
 
 
 def _ids(org: str, user: str) -> tuple[str, str] | None:
@@ -112,4 +128,6 @@ def _why_not(environment: Environment, my_domain: str) -> str:
         return f"is the address of the Setup pages; {_INSTEAD}"
     if environment is Environment.SANDBOX:
         return "is no My Domain of a sandbox; use small letters and the form acme--uat.sandbox.my.salesforce.com"
+    if my_domain.endswith(_SANDBOX_HOST):
+        return "is the My Domain of a sandbox; choose sandbox as the environment"
     return "is no My Domain; use small letters and the form acme.my.salesforce.com, with nothing after it"

@@ -4,31 +4,34 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from urllib.parse import quote, urlencode
 
 from shared.errors import (
     AttemptSpent,
     FlowRunnerError,
+    InputRefused,
+    NextAction,
     ReconnectNeeded,
+    SalesforceTimedOut,
     SalesforceUnavailable,
     SalesforceUnusable,
     ScopeMissing,
     SessionExpired,
 )
-from shared.model.connections import Consent, Environment, Grant, OrgFacts, Reason
-from shared.salesforce.faults import Fault, FaultKind, classify, error_of
-from shared.salesforce.hosts import Hosts
+from shared.model.connections import SCOPES, Consent, Environment, Grant, OrgFacts, Reason
+from shared.salesforce.faults import Fault, FaultKind, error_of, fault_of
+from shared.salesforce.hosts import Hosts, identity_of
 from shared.salesforce.pool import Pool
 from shared.salesforce.replies import Reply, Unanswered, read_json
 
-SCOPE = "lightning api web refresh_token offline_access"
+SCOPE = " ".join(sorted(SCOPES))
 """What is asked for, always in this order."""
 
-_ENOUGH = frozenset({"api", "full"})
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}", re.ASCII)
-_SANDBOX_HOST = ".sandbox.my.salesforce.com"
+_START_OVER = "Nobody can tell whether Salesforce took the consent. Connect Salesforce again."
+_LASTING = frozenset({"refresh_token", "offline_access"})
 _CODE_IS_SPENT = frozenset({FaultKind.RECONNECT, FaultKind.RESTART_CONNECT, FaultKind.REFRESH_CONTENTION})
 _UNCERTAIN = frozenset({FaultKind.UPSTREAM_DOWN, FaultKind.UNUSABLE})
 
@@ -98,7 +101,9 @@ class OAuthClient:
     def exchange(self, consent: Consent, code: str) -> tuple[Grant, OrgFacts]:
         """Redeem a code. What was granted and may not be kept is revoked before the refusal is told.
 
-        Raises AttemptSpent, ScopeMissing, OrgSetup, OrgLimit, SalesforceUnusable, SalesforceUnavailable.
+        Raises AttemptSpent, ScopeMissing, OrgSetup, OrgLimit, SalesforceUnusable, SalesforceUnavailable,
+        SalesforceTimedOut. The same code may be tried again only where `next_action` is `retry`: where it is
+        `connect` nobody can tell whether the code was used, or it was.
         """
         origin = self.hosts.login_again(consent.login_origin)
         reply = self._ask(
@@ -111,14 +116,16 @@ class OAuthClient:
             },
         )
         if isinstance(reply, Unanswered):
-            raise SalesforceUnavailable("Connect Salesforce again.")
-        answer, fault = _Answer.of(reply), _fault(reply)
+            raise _unredeemed(reply)
+        answer, fault = _Answer.of(reply), fault_of(reply)
         try:
             if fault:
-                raise AttemptSpent() if fault.kind in _CODE_IS_SPENT else _error(fault)
+                raise _exchange_error(fault)
             return self._joined(consent, answer)
-        except FlowRunnerError:
+        except FlowRunnerError as refused:
             self._drop(origin, answer)
+            if isinstance(refused, SalesforceUnusable) and refused.next_action is NextAction.RETRY:
+                refused.next_action = NextAction.CONNECT  # the code is used up
             raise
 
     def refresh(self, org: OrgFacts, grant: Grant) -> tuple[Grant, OrgFacts]:
@@ -134,17 +141,13 @@ class OAuthClient:
         reply = self._ask(origin, {"grant_type": "refresh_token", "refresh_token": grant.refresh_token})
         if isinstance(reply, Unanswered):
             raise SalesforceUnavailable() if reply is Unanswered.NOT_SENT else _uncertain()
-        answer, fault = _Answer.of(reply), _fault(reply)
+        answer, fault = _Answer.of(reply), fault_of(reply)
         try:
             if fault:
                 raise _refresh_error(fault)
-            # The signature proves the id alone, and the id has to be the one we know; so it adds nothing here,
-            # while a client secret that changes would end every user's grant.
-            if self.hosts.identity(answer.id) != (org.org_id, org.salesforce_user):
-                raise SalesforceUnusable("Salesforce renewed somebody else's session.")
-            return answer.grant(grant.refresh_token), replace(org, instance_url=self._moved(org, answer))
+            return answer.grant(grant.refresh_token), self._renewed(org, answer)
         except FlowRunnerError:
-            self._drop(origin, answer)
+            self._drop(origin, answer, grant)
             raise
 
     def revoke(self, org: OrgFacts, grant: Grant) -> bool:
@@ -165,16 +168,29 @@ class OAuthClient:
 
     def _joined(self, consent: Consent, answer: _Answer) -> tuple[Grant, OrgFacts]:
         """The grant and its org, once both addresses, the signature and the scopes have passed."""
-        instance = self.hosts.instance(answer.instance_url)
-        org, user = self.hosts.identity(answer.id)
+        login = consent.login_origin
+        instance = self.hosts.instance_at(login, answer.instance_url)
+        sandbox = self.hosts.sandbox(instance, said=consent.sandbox)
+        org, user = identity_of(answer.id, (login, instance), sandbox=sandbox)
         if not self._signed(answer):
             raise SalesforceUnusable("Salesforce's signature is wrong.")
-        if not _ENOUGH & set(answer.scope.split()):
-            raise ScopeMissing("The app's scope `api` is missing.")
-        if not answer.refresh_token:
-            raise ScopeMissing("The app's scope `refresh_token` is missing.")
-        sandbox = consent.sandbox or instance.endswith(_SANDBOX_HOST)
-        return answer.grant(), OrgFacts(org, user, instance, consent.login_origin, sandbox)
+        complaint = _scope_complaint(answer)
+        if complaint:
+            raise ScopeMissing(complaint)
+        return answer.grant(), OrgFacts(org, user, instance, login, sandbox)
+
+    def _renewed(self, org: OrgFacts, answer: _Answer) -> OrgFacts:
+        """The org as a refresh shows it: the same one, which may have moved.
+
+        The signature proves the id alone, and the id has to be the one we know; so it adds nothing here, while a
+        client secret that changes would end every user's grant.
+        """
+        instance = self._moved(org, answer)
+        sandbox = self.hosts.sandbox(instance, said=org.sandbox)
+        origins = (org.login_origin, org.instance_url, instance)
+        if identity_of(answer.id, origins, sandbox=sandbox) != (org.org_id, org.salesforce_user):
+            raise SalesforceUnusable("Salesforce renewed somebody else's session.")
+        return replace(org, instance_url=instance, sandbox=sandbox)
 
     def _signed(self, answer: _Answer) -> bool:
         """Whether the answer's `signature` proves its `id` (contract 2.4), compared in constant time."""
@@ -189,9 +205,14 @@ class OAuthClient:
         except SalesforceUnusable:
             return org.instance_url
 
-    def _drop(self, origin: str, answer: _Answer) -> None:
-        """Revoke what was granted, best effort: a grant that nobody keeps should not live on."""
-        self._revoke(origin, answer.refresh_token or answer.access_token)
+    def _drop(self, origin: str, answer: _Answer, kept: Grant | None = None) -> None:
+        """Revoke what was granted, best effort: a grant that nobody keeps should not live on.
+
+        Salesforce may hand out a text again, so what is part of the grant that is `kept` is left alone.
+        """
+        ours = {kept.access_token, kept.refresh_token} if kept else set()
+        given = (token for token in (answer.refresh_token, answer.access_token) if token not in ours)
+        self._revoke(origin, next(filter(None, given), ""))
 
     def _revoke(self, origin: str, token: str) -> bool:
         if not token:
@@ -199,18 +220,42 @@ class OAuthClient:
         reply = self.pool.post_form(f"{origin}/services/oauth2/revoke", {"token": token}, self._wait)
         if isinstance(reply, Unanswered):
             return False
-        fault = _fault(reply)
+        fault = fault_of(reply)
         return fault is None or fault.kind is FaultKind.ALREADY_GONE
 
 
-def _fault(reply: Reply) -> Fault | None:
-    return classify(reply.status, reply.headers, reply.body, reply.path)
+def _scope_complaint(answer: _Answer) -> str:
+    """Nothing, where exactly what was asked for is granted, whichever synonym is named (contract 2.2)."""
+    asked, granted = (_folded(scopes) for scopes in (SCOPES, answer.scope.split()))
+    missing = asked - (granted if answer.refresh_token else granted - _LASTING)
+    if missing:
+        return f"Of the app's scopes these are missing: {', '.join(f'`{scope}`' for scope in sorted(missing))}."
+    return "" if granted == asked else "Salesforce granted more than FlowRunner asked for."
+
+
+def _folded(scopes: Iterable[str]) -> frozenset[str]:
+    return frozenset("refresh_token" if scope in _LASTING else scope for scope in scopes)
+
+
+def _unredeemed(why: Unanswered) -> FlowRunnerError:
+    if why is Unanswered.NOT_SENT:
+        return SalesforceUnavailable()
+    kind = SalesforceTimedOut if why is Unanswered.TIMED_OUT else SalesforceUnavailable
+    return kind(_START_OVER, next_action=NextAction.CONNECT)
+
+
+def _exchange_error(fault: Fault) -> FlowRunnerError:
+    if fault.kind in _CODE_IS_SPENT:
+        return AttemptSpent()
+    if fault.kind is FaultKind.UPSTREAM_DOWN:
+        return SalesforceUnavailable(_START_OVER, retry_after=fault.retry_after, next_action=NextAction.CONNECT)
+    return _error(fault)
 
 
 def _error(fault: Fault) -> FlowRunnerError:
     error = error_of(fault)
-    # No session is asked for here, so nothing that `grants` could cure may come out of here.
-    return SalesforceUnusable() if isinstance(error, SessionExpired) else error
+    # No session is asked for here and nothing that a caller typed is sent, so neither may be found fault with.
+    return SalesforceUnusable() if isinstance(error, SessionExpired | InputRefused) else error
 
 
 def _refresh_error(fault: Fault) -> FlowRunnerError:

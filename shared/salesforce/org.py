@@ -5,7 +5,7 @@ exceptions show whole answers in their text, and end here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import requests
 from simple_salesforce.api import Salesforce
@@ -24,7 +24,7 @@ from shared.model.flows import Flow, FlowInputs, FlowName, FlowSummary
 from shared.model.runs import FlowFault, FlowResult, Outcome
 from shared.ports import Org
 from shared.salesforce.describing import described, listed, outputs_of
-from shared.salesforce.faults import Fault, FaultKind, classify, error_of
+from shared.salesforce.faults import Cause, Fault, FaultKind, error_of, fault_of
 from shared.salesforce.hosts import Hosts
 from shared.salesforce.pool import NoAnswer, Pool, reply_of
 from shared.salesforce.replies import Reply, Unanswered
@@ -32,6 +32,7 @@ from shared.salesforce.replies import Reply, Unanswered
 _FLOWS = "actions/custom/flow"
 _HEADERS = {"Accept": "application/json", "Sforce-Call-Options": "client=FlowRunner"}
 _UNKNOWN = FlowResult(Outcome.UNKNOWN, finished=False, next_action=NextAction.CHECK_SALESFORCE)
+_GOOD, _UNAUTHORIZED = range(200, 300), 401
 _AFTER_SEND = frozenset({FaultKind.UPSTREAM_DOWN, FaultKind.UNUSABLE})
 _FAULTED: Mapping[FaultKind, NextAction] = {
     FaultKind.FLOW_ERROR: NextAction.ASK_ADMIN,
@@ -81,15 +82,15 @@ class _RestOrg:
             if reply is Unanswered.NOT_SENT:
                 raise SalesforceUnavailable
             return _UNKNOWN
-        fault = _fault(reply)
+        fault = fault_of(reply)
         if fault is None or fault.kind is FaultKind.PENDING:
             outputs = outputs_of(reply)
             return FlowResult(Outcome.SUCCESS, fault is None, outputs) if outputs else _UNKNOWN
-        if fault.kind in _AFTER_SEND:
-            return _UNKNOWN
         if fault.kind in _FAULTED:
             said = FlowFault(fault.code, fault.message)
             return FlowResult(Outcome.ERROR, finished=True, fault=said, next_action=_FAULTED[fault.kind])
+        if _may_have_run(reply, fault):
+            return _UNKNOWN
         raise error_of(fault)
 
     def _read(self, path: str) -> Reply:
@@ -97,7 +98,7 @@ class _RestOrg:
         reply = self._call("GET", path, self.orgs.metadata_s)
         if isinstance(reply, Unanswered):
             raise _unread(reply)
-        fault = _fault(reply)
+        fault = fault_of(reply)
         if fault:
             raise _question_error(fault, path)
         return reply
@@ -127,11 +128,14 @@ class _RestOrg:
         except (SalesforceError, requests.RequestException, ValueError, TypeError, RecursionError):
             # It raises for each status from 300 up and for what it cannot parse; we read the answer ourselves.
             pass
-        return reply_of(heard[0]) if heard else Unanswered.NOT_SENT
+        return reply_of(heard[0]) if heard else Unanswered.LOST
 
 
-def _fault(reply: Reply) -> Fault | None:
-    return classify(reply.status, reply.headers, reply.body, reply.path)
+def _may_have_run(reply: Reply, fault: Fault) -> bool:
+    """Whether the Flow may have begun. That a session was over is believed of a 401 alone: it is sent again."""
+    if fault.kind is FaultKind.SESSION_EXPIRED:
+        return reply.status != _UNAUTHORIZED
+    return fault.kind in _AFTER_SEND or reply.status in _GOOD
 
 
 def _unread(why: Unanswered) -> FlowRunnerError:
@@ -142,7 +146,9 @@ def _unread(why: Unanswered) -> FlowRunnerError:
 
 def _question_error(fault: Fault, path: str) -> FlowRunnerError | SessionExpired:
     if fault.kind is FaultKind.NOT_FOUND and path == _FLOWS:
-        return SalesforceUnusable("The org does not know this version of the API.")
+        return SalesforceUnusable("The org does not know this version of the API.", next_action=NextAction.NONE)
     if fault.kind is FaultKind.CALLER_ERROR:
-        return SalesforceUnusable("Salesforce did not understand the question.")
+        return SalesforceUnusable("Salesforce did not understand the question.", next_action=NextAction.NONE)
+    if fault.kind is FaultKind.FORBIDDEN and path == _FLOWS:
+        return error_of(replace(fault, kind=FaultKind.CONFIGURATION, cause=Cause.FLOWS_NOT_ALLOWED))
     return error_of(fault)

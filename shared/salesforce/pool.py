@@ -7,7 +7,6 @@ environment and wait for ever (salesforce-contract 5).
 
 import ssl
 from collections.abc import Mapping
-from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from io import BytesIO
 
@@ -35,7 +34,7 @@ class NoAnswer(Exception):
 
 
 Wait = tuple[float, float]
-"""How long a call may take, in seconds: to connect (for each address of the host), and as a whole."""
+"""How long a call may take, in seconds: to connect (all addresses of the host, and TLS), and as a whole."""
 
 
 class Pool(requests.Session):
@@ -65,6 +64,8 @@ class Pool(requests.Session):
             response = self.post(url, data=dict(form), timeout=timeout)
         except NoAnswer as none:
             return none.why
+        except (requests.RequestException, ValueError):  # no request can be made of it
+            return Unanswered.LOST
         return reply_of(response)
 
 
@@ -117,7 +118,7 @@ class _Adapter(HTTPAdapter):
             lost = Unanswered.NOT_SENT
         except (requests.Timeout, urllib3.exceptions.TimeoutError):
             lost = Unanswered.TIMED_OUT
-        except (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError):
+        except Exception:  # noqa: BLE001  the libraries raise more than they say, and the call may have arrived
             lost = Unanswered.LOST
         else:
             if body is not None:

@@ -1,7 +1,7 @@
 """What Salesforce answered, before anybody has judged it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -25,19 +25,39 @@ class Unanswered(StrEnum):
     TOO_LARGE = "too-large"
 
 
+DEPTH_MAX = 200
+"""The deepest nesting that is read. Our answers are written by pydantic, which gives up above 253 levels."""
+
+
 def read_json(text: str) -> object:
     """The JSON value of a text. Raises ValueError for everything else, however odd.
 
-    Numbers that no JSON writer could give back, and half surrogate pairs that no UTF-8 writer could, are not
-    passed on: the former are refused, the latter become question marks.
+    What no JSON writer could give back is not passed on: numbers that are none and values nested too deeply are
+    refused, half surrogate pairs become question marks.
     """
     try:
         value: object = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        _measure(value)
         if "\\ud" in text.lower():
             value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     return value
+
+
+def _measure(value: object) -> None:
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        level = [inner for outer in level for inner in _within(outer) if isinstance(inner, dict | list)]
+        if not level:
+            return
+    raise ValueError("is nested too deeply")
+
+
+def _within(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _refuse(_: str) -> object:

@@ -1,15 +1,22 @@
 """Connections that know two things urllib3's do not: whether anything was sent, and when an answer must have ended."""
 
 import io
+import socket
 from collections.abc import Mapping
 from http.client import HTTPResponse
-from socket import socket
 from time import monotonic
 from types import MappingProxyType
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
+
+
+def _left(ends_at: float) -> float:
+    left = ends_at - monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
 
 
 class NotSent(Exception):
@@ -19,7 +26,7 @@ class NotSent(Exception):
 class _Until(io.RawIOBase):
     """The bytes of an answer, which must end before one deadline, however slowly they drip."""
 
-    def __init__(self, sock: socket, source: io.RawIOBase) -> None:
+    def __init__(self, sock: socket.socket, source: io.RawIOBase) -> None:
         self._sock = sock
         self._source = source
         self._ends_at = monotonic() + (sock.gettimeout() or 0.0)
@@ -28,10 +35,9 @@ class _Until(io.RawIOBase):
         return True
 
     def readinto(self, buffer: object) -> int | None:
-        left = self._ends_at - monotonic()
-        if left <= 0 or not isinstance(buffer, memoryview):  # BufferedReader always gives one
+        if not isinstance(buffer, memoryview):  # BufferedReader always gives one
             raise TimeoutError
-        self._sock.settimeout(left)
+        self._sock.settimeout(_left(self._ends_at))
         return self._source.readinto(buffer)
 
     def close(self) -> None:
@@ -46,7 +52,9 @@ class _TimedAnswer(HTTPResponse):
     read anew.
     """
 
-    def __init__(self, sock: socket, debuglevel: int = 0, method: str | None = None, url: str | None = None) -> None:
+    def __init__(
+        self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None
+    ) -> None:
         super().__init__(sock, debuglevel, method, url)
         self.fp = io.BufferedReader(_Until(sock, self.fp.detach()))
 
@@ -69,7 +77,10 @@ class Connection(HTTPConnection):
         return super().is_connected and monotonic() - self._used_at < self.idle_max_s
 
     def connect(self) -> None:
-        """Connect, TLS included. Raises NotSent, with nothing of the request in it."""
+        """Connect, TLS included, within the timeout. Raises NotSent, with nothing of the request in it.
+
+        How long the name takes to be resolved is the system's affair.
+        """
         failed = False
         try:
             super().connect()
@@ -77,6 +88,25 @@ class Connection(HTTPConnection):
             failed = True
         if failed:
             raise NotSent
+        self.sock.settimeout(self.timeout)
+
+    def _new_conn(self) -> socket.socket:
+        """A socket to the first address that answers. urllib3 would grant each of them the whole timeout."""
+        ends_at = monotonic() + (self.timeout or 0.0)
+        addresses = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+        for number, (family, kind, protocol, _, address) in enumerate(addresses):
+            made = socket.socket(family, kind, protocol)
+            try:
+                for option in self.socket_options or ():
+                    made.setsockopt(*option)
+                made.settimeout(_left(ends_at) / (len(addresses) - number))
+                made.connect(address)
+                made.settimeout(_left(ends_at))
+            except OSError:
+                made.close()
+            else:
+                return made
+        raise ConnectionError
 
     def putrequest(
         self,

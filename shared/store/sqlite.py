@@ -31,7 +31,7 @@ class SqliteStore:
     """The Store port over the file at `path`, which is made when it is not there. Thread-safe.
 
     Attempts lapse by the `clock` given; `busy_s` is how many seconds a change waits for others. Raises
-    BadSettings when there can be no file at that place.
+    BadSettings when there can be no file at that place, or one is there that is not ours.
     """
 
     def __init__(self, path: Path, clock: Clock, busy_s: float = BUSY_S) -> None:
@@ -73,7 +73,7 @@ _FORGET_ROW = "DELETE FROM tenants WHERE tenant = :tenant AND id = :id AND etag 
 _RUN = "SELECT document, etag FROM runs WHERE tenant = :tenant AND user = :user AND id = :id"
 _STALE_RUNS = """
     SELECT document, etag FROM runs WHERE tenant = :tenant AND outcome = 'started' AND started_at < :before
-    ORDER BY started_at, user, id LIMIT :limit"""
+    ORDER BY started_at, user, id LIMIT :limit OFFSET :offset"""
 _CREATE_RUN = """
     INSERT INTO runs (tenant, user, id, started_at, outcome, document, etag)
     VALUES (:tenant, :user, :id, :started_at, :outcome, :document, :new_etag) ON CONFLICT DO NOTHING"""
@@ -103,8 +103,7 @@ class SqliteTenant:
 
     def tenant_and_connection(self, connection: ConnectionId) -> tuple[Tenant | None, Connection | None]:
         """Both rows as they were at one moment."""
-        # No id has other than ASCII, and SQLite cannot be asked for half a surrogate pair out of an address.
-        tenant, joined = f"t:{self.ref}", f"c:{connection}" if connection.isascii() else "c:"
+        tenant, joined = f"t:{self.ref}", f"c:{connection}"
         rows = self.file.read(_TWO_ROWS, {"tenant": self.ref, "first": tenant, "second": joined})
         found = {key: (document, etag) for key, document, etag in rows}
         return _named(tenant, found.get(tenant), tenant_of), _named(joined, found.get(joined), connection_of)
@@ -157,10 +156,19 @@ class SqliteTenant:
         }
         return replace(run, etag=_written(self.file, _CREATE_RUN, _REPLACE_RUN, columns))
 
-    def stale_runs(self, started_before: int, limit: int) -> Sequence[Run]:
-        """Runs still `started` that began before that instant (epoch milliseconds), oldest first."""
-        rows = self.file.read(_STALE_RUNS, {"tenant": self.ref, "before": started_before, "limit": limit})
-        return [_sound(run, run.outcome is Outcome.STARTED) for run in (_row(found, run_of) for found in rows)]
+    def stale_runs(self, started_before: int, limit: int) -> Sequence[Run | None]:
+        """Runs still `started` that began before that instant (epoch milliseconds), oldest first; None if unreadable.
+
+        Unreadable rows stay where they are, so a page of them must not hide the rows behind it.
+        """
+        runs: list[Run | None] = []
+        asked: Values = {"tenant": self.ref, "before": started_before}
+        while (wanted := limit - len(runs) + runs.count(None)) > 0:
+            rows = self.file.read(_STALE_RUNS, {**asked, "limit": wanted, "offset": len(runs)})
+            runs += [_stale_run(found) for found in rows]
+            if len(rows) < wanted:
+                break
+        return runs
 
     def _found(self, key: str, read: Callable[[object], InTenant]) -> InTenant | None:
         rows = self.file.read(_ROW, {"tenant": self.ref, "id": key})
@@ -243,6 +251,14 @@ def _row(found: tuple[str, ...], read: Callable[[object], Row]) -> Row:
     except (ValueError, RecursionError):
         raise RecordUnreadable from None
     return replace(read(parsed), etag=etag)
+
+
+def _stale_run(found: tuple[str, ...]) -> Run | None:
+    try:
+        run = _row(found, run_of)
+        return _sound(run, run.outcome is Outcome.STARTED)
+    except RecordUnreadable:
+        return None
 
 
 def _once(members: list[tuple[str, object]]) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import struct
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -55,6 +56,8 @@ _CONNECTION = (
     "PRAGMA temp_store = MEMORY",
 )
 _OURS = "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version"
+_HEADER = struct.Struct(">16s 44x I 4x I")
+_SQLITE = b"SQLite format 3\0"
 _ETAG = "SELECT lower(hex(randomblob(16)))"
 _SWEEP = "DELETE FROM attempts WHERE expires_at <= :now"
 
@@ -66,8 +69,8 @@ class SqliteFile:
     """The file, made when it is not there; for its owner's eyes only (0600, and 0700 for folders that it needs).
 
     Each thread has a connection of its own. It may not be carried across a fork. Raises BadSettings when the
-    place cannot be used at all; reading and changing raise StoreUnavailable for everything that goes wrong,
-    a file of foreign or broken form and a wait of more than `busy_s` seconds included.
+    place cannot be used at all or holds what is not ours, which stays as it is; reading and changing raise
+    StoreUnavailable for everything that goes wrong, a broken file and a wait of more than `busy_s` seconds included.
     """
 
     def __init__(self, path: Path, clock: Clock, busy_s: float = BUSY_S) -> None:
@@ -78,11 +81,11 @@ class SqliteFile:
         self._turn = threading.Lock()
         try:
             _make(self._path)
+            if not _is_ours(self._path):
+                raise BadSettings("STORE_PATH names something that is no store of this version.")
             _close_to_others(self._path)
-        except OSError:
+        except (OSError, sqlite3.Error):
             raise BadSettings("STORE_PATH must name a file of ours in a folder that we may write to.") from None
-        except sqlite3.Error:
-            raise StoreUnavailable from None
 
     def read(self, question: str, values: Values) -> Rows:
         """The answer of one statement, which sees one state of the store."""
@@ -151,6 +154,19 @@ def _make(path: Path) -> None:
     finally:
         Path(draft).unlink()
     _sync(path.parent)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether the file's header (SQLite's file format, 1.3) holds our mark and version.
+
+    Read by hand, since SQLite would tidy up a foreign file. Closing the file lets go of every lock that this
+    process holds on it, so this comes before the first connection.
+    """
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        header = file.read(_HEADER.size)
+    return len(header) == _HEADER.size and _HEADER.unpack(header) == (_SQLITE, VERSION, MARK)
 
 
 def _sync(folder: Path) -> None:

@@ -17,6 +17,7 @@ GRAMMAR: Mapping[str, re.Pattern[str]] = MappingProxyType(
         "status": re.compile(r"[1-5][0-9][0-9]"),
         "ms": _NUMBER,
         "count": _NUMBER,
+        "unreadable": _NUMBER,
         "error_code": _WORD,
         "reason": _WORD,
         "outcome": re.compile(r"started|success|error|unknown"),

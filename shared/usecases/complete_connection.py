@@ -100,8 +100,9 @@ class CompleteConnect:
 
         def noted() -> None:
             user = admitted.rows.user(admitted.owner)
-            if user and len(user.open_attempts(now)) < OPEN_ATTEMPTS:
-                admitted.rows.save_user(user.beginning(OpenAttempt(claimed.id, claimed.expires_at), now))
+            freed = user.ending(claimed.id, now) if user else None  # its place is still taken where nothing was counted
+            if freed and len(freed.attempts) < OPEN_ATTEMPTS:
+                admitted.rows.save_user(freed.beginning(OpenAttempt(claimed.id, claimed.expires_at), now))
                 self.store.attempt(claimed.id).save(replace(claimed, state=AttemptState.ANSWERED))
 
         with suppress(FlowRunnerError):

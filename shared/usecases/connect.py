@@ -114,7 +114,10 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class ParkCode:
-    """Takes Salesforce's redirect: keeps the code sealed, for the pane that began to redeem."""
+    """Takes Salesforce's redirect: keeps the code sealed, for the pane that began to redeem.
+
+    A redirect without a code (the user said no, or Salesforce did) ends the attempt and frees its place.
+    """
 
     store: Store
     keyring: Keyring
@@ -137,6 +140,9 @@ class ParkCode:
         consent = Consent.from_bytes(sealer.open(place, attempt.consent))
         if issuer not in (None, consent.login_origin) or consent.channel not in self.channels:
             raise AttemptSpent
+        if not code:
+            self._end(attempt, now)
+            raise AttemptSpent
         completion = _text(self.randomness(32))
         proof = digest_of(completion)
         answered = replace(
@@ -151,6 +157,17 @@ class ParkCode:
         except Conflict:  # two callbacks with one state: the other was faster
             raise AttemptSpent from None
         return Parked(consent.channel, self.channels[consent.channel], completion)
+
+    def _end(self, attempt: ConnectAttempt, now: int) -> None:
+        rows = self.store.tenant(attempt.tenant)
+
+        def freed() -> None:
+            user = rows.user(attempt.owner)
+            if user:
+                rows.save_user(user.ending(attempt.id, now))
+
+        self.store.attempt(attempt.id).save(replace(attempt, state=AttemptState.DONE))
+        until_settled(freed)
 
 
 def refuse_excess(user: User, now: int) -> None:

@@ -1,7 +1,7 @@
 """Run one Flow as the caller, hand back its outputs, remember only that it ran."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.errors import Conflict, FlowNotRunnable, FlowRunnerError, IdempotencyKeyReused, InputRefused, NextAction
 from shared.model.answers import RunView
@@ -44,7 +44,7 @@ class RunFlow:
         described = self.catalogue.flow(admitted, live, proved)
         try:
             inputs = _inputs(described, asked)
-            started = admitted.rows.save_run(run)
+            started = admitted.rows.save_run(replace(run, started_at=self.clock()))
         except (FlowNotRunnable, InputRefused, Conflict):  # none of which may make a key look free that has run
             repeat = _repeat(admitted, run)
             if repeat is None:

@@ -10,10 +10,14 @@ from tests.architecture.figures import Figure, Source
 
 BROAD_EXCEPTS: Mapping[str, str] = MappingProxyType(
     {
+        "functions._http:Edge._answer": "what a handler did not foresee is refused in its own kind of answer",
+        "functions._http:Edge._tell": "telemetry that breaks must not cost an answer that stands",
         "functions._http:Edge._wrapped.answered": "the last stop of a request; the host would write the text to a log",
         "functions._http:Edge.ticks.ticked": "the last stop of a timer, for the same reason",
         "shared.devkit.host:Host.start": "a host that did not start is ended, then the error goes on",
         "shared.identity.verifier:Verifier.__call__": "whatever a token makes a library do, it proves nobody",
+        "shared.usecases.end_stale_runs:EndStaleRuns._tenant": "one tenant's fault must not stop the others' timer",
+        "shared.salesforce.pool:_Adapter.send": "whatever the libraries raise, the call may have arrived: it is lost",
         "shared.usecases.run_flow:RunFlow._recorded": "a run whose call broke is recorded as unknown, then raised on",
     }
 )

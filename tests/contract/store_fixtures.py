@@ -1,6 +1,8 @@
 """Stores by name, rows to put into them, and generated rows of every shape that the model allows."""
 
+import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,6 +48,15 @@ STORES: Mapping[str, Callable[[Path, Clock], Store]] = {
 def open_store(backend: str, folder: Path, clock: Clock) -> Store:
     """Another instance of a store that lives in that folder, as a second process would make it."""
     return STORES[backend](folder, clock)
+
+
+def _spoil_sqlite(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "store.db")) as connection, connection:
+        connection.execute("UPDATE runs SET document = '{}'")
+
+
+SPOILERS: Mapping[str, Callable[[Path], None]] = {"sqlite": _spoil_sqlite}
+"""What makes every run that is stored in a folder so far unreadable, by the store's name."""
 
 
 def hex_of(number: int, digits: int = 32) -> str:

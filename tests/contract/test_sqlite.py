@@ -96,49 +96,71 @@ def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path, clock: SetClock) 
     assert mode(tmp_path) == 0o755
 
 
-@pytest.mark.parametrize("place", ["file/store.db", "folder"])
+@pytest.mark.parametrize("place", ["file/store.db", "folder", "pipe", "link"])
 def test_a_place_where_no_file_can_be_stops_the_start_and_names_the_setting(
     tmp_path: Path, clock: SetClock, place: str
 ) -> None:
     (tmp_path / "file").touch()
-    (tmp_path / "folder").mkdir()
-    with pytest.raises((BadSettings, StoreUnavailable)) as refused:
-        SqliteStore(tmp_path / place, clock).ping()
+    (tmp_path / "folder").mkdir(mode=0o755)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(BadSettings, match=r"^STORE_PATH ") as refused:
+        SqliteStore(tmp_path / place, clock)
 
-    assert place == "folder" or "STORE_PATH" in str(refused.value)
     assert str(tmp_path) not in str(refused.value)
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None
+    assert mode(tmp_path / "folder") == 0o755
 
 
 # --- the file's form
 
 
+def found(folder: Path) -> dict[str, object]:
+    """All that a start could leave a trace on."""
+    return {file.name: (file.read_bytes(), mode(file), file.stat().st_mtime_ns) for file in folder.iterdir()}
+
+
+def refused_as_it_is(path: Path, clock: SetClock) -> bool:
+    """Whether the start stops for that file and leaves no trace on it, nor beside it."""
+    path.chmod(0o644)
+    before = found(path.parent)
+    with pytest.raises(BadSettings, match=r"^STORE_PATH names something that is no store of this version\.$"):
+        SqliteStore(path, clock)
+    return found(path.parent) == before
+
+
 @pytest.mark.parametrize("content", [b"", b"no database at all", os.urandom(8_192)], ids=["empty", "text", "noise"])
-def test_a_file_of_another_kind_is_a_store_that_is_away_and_stays_as_it_is(
-    path: Path, clock: SetClock, content: bytes
-) -> None:
+def test_a_file_of_another_kind_stops_the_start_and_stays_as_it_is(path: Path, clock: SetClock, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(StoreUnavailable):
-        SqliteStore(path, clock).ping()
 
-    assert path.read_bytes() == content
+    assert refused_as_it_is(path, clock)
 
 
-def test_another_products_database_is_a_store_that_is_away_and_stays_as_it_is(path: Path, clock: SetClock) -> None:
-    with by_hand(path) as foreign:
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_another_products_database_stops_the_start_and_stays_as_it_is(
+    path: Path, clock: SetClock, journal: str
+) -> None:
+    with closing(sqlite3.connect(path)) as foreign:
+        foreign.execute(f"PRAGMA journal_mode = {journal}")
         foreign.execute("CREATE TABLE tenants (tenant, id, owner, connected_at, document, etag)")
-    before = path.read_bytes()
-    with pytest.raises(StoreUnavailable):
-        save(SqliteStore(path, clock), a_tenant())
+        foreign.commit()
 
-    assert path.read_bytes() == before
+        assert refused_as_it_is(path, clock)
 
 
 @pytest.mark.parametrize("pragma", ["user_version = 0", "user_version = 2", "application_id = 7"])
-def test_a_version_that_we_do_not_know_is_a_store_that_is_away(path: Path, clock: SetClock, pragma: str) -> None:
+def test_a_version_that_we_do_not_know_stops_the_start(path: Path, clock: SetClock, pragma: str) -> None:
     SqliteStore(path, clock)
     with by_hand(path) as connection:
         connection.execute(f"PRAGMA {pragma}")
+
+    assert refused_as_it_is(path, clock)
+
+
+def test_a_version_that_changes_after_the_start_is_a_store_that_is_away(path: Path, clock: SetClock) -> None:
     store = SqliteStore(path, clock)
+    with by_hand(path) as connection:
+        connection.execute("PRAGMA user_version = 2")
 
     with pytest.raises(StoreUnavailable):
         store.ping()
@@ -264,11 +286,6 @@ OTHER = hex_of(9)
         ),
         (a_run(), f"runs SET user = '{OTHER}'", lambda s: s.tenant(REF).run(UserId(OTHER), a_run().id)),
         (a_run(), f"runs SET id = '{OTHER}'", lambda s: s.tenant(REF).run(USER, RunId(OTHER))),
-        (
-            a_run().ended(Outcome.SUCCESS, NOW),
-            "runs SET outcome = 'started'",
-            lambda s: s.tenant(REF).stale_runs(NOW + 1, 9),
-        ),
         (an_attempt(), f"attempts SET id = '{OTHER * 2}'", lambda s: s.attempt(AttemptId(OTHER * 2)).read()),
     ],
 )
@@ -282,6 +299,14 @@ def test_a_row_that_was_moved_to_another_place_is_unreadable(
 
     with pytest.raises(RecordUnreadable):
         ask(sqlite)
+
+
+def test_an_ended_run_that_was_moved_among_the_stale_ones_is_unreadable(path: Path, sqlite: SqliteStore) -> None:
+    save(sqlite, a_run().ended(Outcome.SUCCESS, NOW))
+    with by_hand(path) as connection:
+        connection.execute("UPDATE runs SET outcome = 'started'")
+
+    assert sqlite.tenant(REF).stale_runs(NOW + 1, 9) == [None]
 
 
 # --- when others are writing, or something breaks in between
@@ -346,9 +371,10 @@ def test_a_change_that_breaks_off_leaves_nothing_behind(path: Path) -> None:
 
 
 def test_what_goes_wrong_is_told_in_our_own_words(path: Path, clock: SetClock) -> None:
+    store = SqliteStore(path, clock)
     path.write_bytes(b"no database at all")
     with pytest.raises(StoreUnavailable) as away:
-        SqliteStore(path, clock).ping()
+        store.ping()
 
     assert str(away.value) == StoreUnavailable.title
     assert (away.value.__cause__, away.value.__suppress_context__) == (None, True)

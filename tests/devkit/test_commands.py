@@ -245,6 +245,27 @@ def test_an_instance_is_one_process_group_and_dies_as_one(around: dict[str, str]
         session.get(f"{base_url}/health", timeout=5)
 
 
+def test_a_second_instance_is_made_from_what_the_first_one_wrote(around: dict[str, str], tmp_path: Path) -> None:
+    with served(around) as first:
+        file = Path(around["DEVKIT_FILE"])
+        shell = ["/bin/sh", "-c", f". {file.with_name('instance.env')} && env"]
+        told = subprocess.run(shell, env={}, capture_output=True, text=True, check=True)  # noqa: S603
+        settings = dict(line.split("=", 1) for line in told.stdout.splitlines() if "=" in line)
+        settings |= {"PORT": "0", "DEVKIT_FILE": str(tmp_path / "second.json")}
+        with served(settings) as second:
+            record = json.loads(file.read_text())
+            assert first != second
+            assert tenant_state(second, mint_entra(record["entra"])) == "active"
+
+
+def test_run_enrols_its_tenants_where_sign_ins_must_be_strong_too(around: dict[str, str]) -> None:
+    with served(around | {"ENTRA_AUTH_CONTEXT": "c1"}) as base_url, requests.Session() as session:
+        session.trust_env = False
+        bearer = mint_entra(json.loads(Path(around["DEVKIT_FILE"]).read_text())["entra"])
+        answer = session.get(f"{base_url}/v1/me", headers={"Authorization": f"Bearer {bearer}"}, timeout=30)
+        assert answer.json()["type"].endswith("claims-needed")
+
+
 def test_demo_is_handed_the_message_s_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--eml", str(tmp_path / "none.eml")], {}) == 1
     assert "none.eml" in capsys.readouterr().err

@@ -3,11 +3,15 @@
 import base64
 import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NoReturn, cast
 
 import azure.functions as func
 import pytest
 from azure.functions.timer import TimerRequest
 
+from functions._http import HEADERS, Edge, Handler
 from shared import errors
 from shared.errors import ClaimsNeeded, FieldError, FlowRunnerError, MethodNotAllowed, NotSignedIn
 from shared.model.answers import RunView
@@ -203,6 +207,66 @@ def test_a_timer_that_goes_well_is_called_once_and_tells_nothing() -> None:
     timer = TimerRequest()
     desk.edge().ticks(calls.append)(timer)
     assert (calls, desk.events) == ([timer], [])
+
+
+# What breaks at the edge itself
+
+
+def breaks(*_: object) -> NoReturn:
+    raise ValueError(SECRET)
+
+
+SECRET = canary()
+EDGES: dict[str, Callable[[Edge], Edge]] = {
+    "the clock": lambda edge: replace(edge, clock=breaks),
+    "the randomness": lambda edge: replace(edge, randomness=breaks),
+    "the list of origins": lambda edge: replace(edge, origins=cast("frozenset[str]", None)),
+}
+
+
+@pytest.mark.parametrize("part", EDGES)
+@pytest.mark.parametrize("handler", [fine, raising(errors.OrgLimit()), raising(KeyError(SECRET))])
+def test_an_edge_with_a_broken_part_answers_with_a_whole_problem_of_its_own(part: str, handler: Handler) -> None:
+    desk = Desk()
+    response = EDGES[part](desk.edge()).answers(handler)(ask(headers={"Origin": ADD_IN}))
+    assert (response.status_code, document(response)["type"]) == (500, "https://flow-runner.com/problems/internal")
+    assert document(response)["instance"] == response.headers["X-Request-Id"]
+    assert re.fullmatch("[0-9a-f]{32}", response.headers["X-Request-Id"])
+    assert all(name in response.headers for name in HEADERS)
+    assert SECRET not in everything(response) + desk.told()
+    assert [(e.name, e.facts["error_code"], e.facts["status"]) for e in desk.events] == [
+        (EventName.REQUEST, "internal", 500)
+    ]
+
+
+def answering_nothing(_: func.HttpRequest) -> func.HttpResponse:
+    return cast("func.HttpResponse", None)
+
+
+def test_a_handler_without_an_answer_is_an_error_of_ours() -> None:
+    desk = Desk()
+    assert desk.edge().answers(answering_nothing)(ask()).status_code == 500
+    assert desk.events[0].facts["error_code"] == "internal"
+
+
+@pytest.mark.parametrize("error", [errors.OrgLimit(), KeyError(SECRET)])
+def test_a_page_that_cannot_be_made_becomes_a_problem(error: Exception) -> None:
+    desk = Desk()
+    response = desk.edge().pages(breaks)(raising(error))(ask())
+    assert (response.status_code, document(response)["status"]) == (500, 500)
+    assert SECRET not in everything(response) + desk.told()
+
+
+@pytest.mark.parametrize("handler", [fine, raising(KeyError(SECRET))])
+@pytest.mark.parametrize("part", ["its way out", "the clock that stops the time"])
+def test_telemetry_that_breaks_costs_no_answer(part: str, handler: Handler) -> None:
+    whole = Desk().edge()
+    broken = replace(whole, emit=breaks) if part == "its way out" else replace(whole, clock=iter([5]).__next__)
+    assert everything(broken.answers(handler)(ask())) == everything(whole.answers(handler)(ask()))
+
+
+def test_telemetry_that_breaks_lets_no_exception_of_a_timer_pass() -> None:
+    replace(Desk().edge(), emit=breaks).ticks(breaks)(TimerRequest())
 
 
 # Who asks

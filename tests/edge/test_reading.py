@@ -213,6 +213,12 @@ def test_every_refused_place_is_named_at_once() -> None:
     assert pointers('{"inputs":1,"email":{"to":1,"cc":2}}') == ["/email/to", "/email/cc", "/inputs"]
 
 
+def test_at_most_the_first_50_refused_places_are_named() -> None:
+    body = json.dumps({"email": {f"a{n}": 1 for n in range(20_000)}})
+    assert pointers(body) == [f"/email/a{n}" for n in range(50)]
+    assert len(answer_to(body).get_body()) < 8_192
+
+
 ODD = ["a b", "jan@acme.example", "a/b", "a~b", "", "z\u00fc", "<b>", "a\nb", "x" * 81]
 
 

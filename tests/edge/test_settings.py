@@ -27,6 +27,9 @@ PRODUCTION = {
     "SALESFORCE_REDIRECT_URI": "https://api.example/v1/oauth/salesforce/callback",
     "STORE_PATH": "flowrunner.db",
     "KEYS_PATH": "keys",
+    "OPS_TENANT_ID": "0f0b0f6e-0000-4000-8000-000000000003",
+    "OPS_CLIENT_ID": "0f0b0f6e-0000-4000-8000-000000000004",
+    "STALE_RUN_SCHEDULE": "0 */5 * * * *",
     "PYTHON_THREADPOOL_THREAD_COUNT": "128",
 }
 """Fit for production but for the store and the keyring, which have one backend so far, for development."""
@@ -63,6 +66,10 @@ def test_production_has_no_backend_of_its_own_yet_and_says_so() -> None:
 
 
 HOST = "evil.example"
+NO_GUIDS = [
+    *("0F0B0F6E-0000-4000-8000-000000000003", "{0f0b0f6e-0000-4000-8000-000000000003}", "contoso.example"),
+    *("0f0b0f6e00004000800000000000003", "0f0b0f6e-0000-4000-8000-00000000000", "*"),
+]
 BROKEN: dict[str, dict[str, list[str]]] = {
     "ENVIRONMENT": {"cannot be read: it is one of production, development": ["staging", "dev"]},
     "ENROLMENT": {"cannot be read: it is one of operator, open": ["anyone"]},
@@ -80,8 +87,8 @@ BROKEN: dict[str, dict[str, list[str]]] = {
         "cannot be read: it is a whole number": ["a minute", "60.5"],
         "must be 0 to 300 seconds": ["-1", "301"],
     },
-    "OPS_TENANT_ID": {"go together": ["0f0b0f6e-0000-4000-8000-000000000003"]},
-    "OPS_CLIENT_ID": {"go together": ["0f0b0f6e-0000-4000-8000-000000000004"]},
+    "OPS_TENANT_ID": {"go together": [""], "must be a lower-case GUID": NO_GUIDS},
+    "OPS_CLIENT_ID": {"go together": [""], "must be a lower-case GUID": NO_GUIDS},
     "ENTRA_JWKS_URL": {
         "is not the provider's key set": [
             *(f"https://{HOST}/keys", f"http://localhost.{HOST}/keys", f"http://localhost@{HOST}/keys"),
@@ -105,7 +112,7 @@ BROKEN: dict[str, dict[str, list[str]]] = {
     "SF_EXTRA_ORIGINS": {
         "may name loopback origins": [f"https://localhost:1 https://{HOST}", f"http://localhost.{HOST}"]
     },
-    "CA_BUNDLE": {"names no file": ["no-such-file.pem"]},
+    "CA_BUNDLE": {"names no file that holds certificates": ["no-such-file.pem", str(Path(__file__).parent), __file__]},
     "CORS_ORIGINS": {
         "holds something that is no exact origin": [
             *("*", "null", "https://*.example", "https://add-in.example/", "https://Add-In.example", "ftp://a.example"),
@@ -122,17 +129,37 @@ BROKEN: dict[str, dict[str, list[str]]] = {
         "holds an unknown channel": ["teams=https://a.example", "chrome:abc=https://a.example"],
         "holds an address that is not https": [
             *("outlook=http://a.example", "outlook=https://a.example#x", "outlook=https://[a.example"),
-            *("outlook=https://*.example", "outlook=javascript:alert(1)"),
+            *(
+                "outlook=https://*.example",
+                "outlook=javascript:alert(1)",
+                "outlook=https://evil.example\\.add-in.example",
+            ),
         ],
+        "or names a user": [
+            *("outlook=https://add-in.example@evil.example/x", "outlook=https://a:b@add-in.example/x"),
+            *("outlook=https://@add-in.example/x", "outlook=http://u@localhost:3000/x"),
+        ],
+        "must point a chrome channel at its own extension": [
+            f"chrome:{EXTENSION}={address}"
+            for address in (
+                *(f"https://{HOST}/sf", f"https://{EXTENSION[::-1]}.chromiumapp.org/sf", "https://chromiumapp.org/sf"),
+                *(f"https://{EXTENSION}.chromiumapp.org.{HOST}/", f"https://{EXTENSION}.chromiumapp.org:8443/sf"),
+                *(f"https://{EXTENSION}.chromiumapp.org", f"https://{HOST}/{EXTENSION}.chromiumapp.org/"),
+            )
+        ],
+    },
+    "STALE_RUN_SCHEDULE": {
+        "is missing": ["", "  "],
+        "must hold six fields": ["*/5 * * * *", "0 */5 * * * * *", "00:05:00", "%OTHER%"],
     },
     "STORE": {"must be sqlite": ["mongo"]},
     "KEYS": {"must be local": ["env"]},
     "STORE_PATH": {"is missing": [""]},
     "KEYS_PATH": {"is missing": [""]},
-    "SF_CONNECT_S": {"must be above 0": ["0"]},
-    "SF_RUN_S": {"must be above 0": ["-1"], "together pass the platform's cut": ["166"]},
-    "SF_METADATA_S": {"must be above 0": ["0"], "together pass the platform's cut": ["81"]},
-    "TOKEN_DEADLINE_S": {"must be above 0": ["0"], "together pass the platform's cut": ["86"]},
+    "SF_CONNECT_S": {"must be above 0": ["0"], "together pass the platform's cut": ["13"]},
+    "SF_RUN_S": {"must be above 0": ["-1"], "together pass the platform's cut": ["131"]},
+    "SF_METADATA_S": {"must be above 0": ["0"], "together pass the platform's cut": ["31"]},
+    "TOKEN_DEADLINE_S": {"must be above 0": ["0"], "together pass the platform's cut": ["51"]},
     "FLOW_CACHE_S": {"must be above 0": ["0"]},
     "PYTHON_THREADPOOL_THREAD_COUNT": {"cannot be read: it is a whole number": ["many"]},
 }
@@ -186,7 +213,13 @@ def test_an_identity_provider_is_needed() -> None:
     assert sentence == "ENTRA_AUDIENCES and GOOGLE_CLIENT_IDS are both empty."
 
 
-@pytest.mark.parametrize(("name", "value"), [("SF_RUN_S", "165"), ("TOKEN_LEEWAY_S", "0"), ("TOKEN_LEEWAY_S", "300")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("SF_RUN_S", "130"), ("SF_METADATA_S", "30"), ("TOKEN_DEADLINE_S", "50"), ("SF_CONNECT_S", "12")),
+        *(("TOKEN_LEEWAY_S", "0"), ("TOKEN_LEEWAY_S", "300")),
+    ],
+)
 def test_a_limit_may_be_reached_exactly(name: str, value: str) -> None:
     assert getattr(load(DEVELOPMENT | {name: value}), name.lower()) == int(value)
 
@@ -205,6 +238,7 @@ def test_a_limit_may_be_reached_exactly(name: str, value: str) -> None:
         ("CA_BUNDLE", __file__),
         ("CORS_ORIGINS", "http://localhost:3000"),
         ("RETURN_CHANNELS", "outlook=http://localhost:3000/done"),
+        ("RETURN_CHANNELS", f"chrome:{EXTENSION}=https://localhost:3000/sf"),
         ("CLOCK_FILE", "offset"),
         ("PYTHON_THREADPOOL_THREAD_COUNT", ""),
         ("PYTHON_THREADPOOL_THREAD_COUNT", "0"),
@@ -232,10 +266,10 @@ def test_lists_are_divided_by_blanks_of_any_kind() -> None:
 
 
 def test_pairs_are_divided_at_the_first_equals_sign() -> None:
-    channels = f" outlook=https://a.example/x?y=z  chrome:{EXTENSION}=https://b.example "
+    channels = f" outlook=https://a.example/x?y=z  chrome:{EXTENSION}=http://localhost:3000/sf "
     assert load(DEVELOPMENT | {"RETURN_CHANNELS": channels}).return_channels == {
         "outlook": "https://a.example/x?y=z",
-        f"chrome:{EXTENSION}": "https://b.example",
+        f"chrome:{EXTENSION}": "http://localhost:3000/sf",
     }
 
 

@@ -37,12 +37,12 @@ GOOD: list[tuple[InputType, JsonValue, JsonValue]] = [
     (InputType.DATE, "2026-11-23", "2026-11-23"),
     (InputType.DATE, "2028-02-29", "2028-02-29"),
     (InputType.DATETIME, "2026-11-23T19:00:00Z", "2026-11-23T19:00:00.000Z"),
+    (InputType.DATETIME, "2026-11-23T19:00:00.1234567Z", "2026-11-23T19:00:00.123Z"),
     (InputType.DATETIME, "2026-11-23t19:00:00z", "2026-11-23T19:00:00.000Z"),
     (InputType.DATETIME, "2026-11-23 19:00:00+01:00", "2026-11-23T18:00:00.000Z"),
     (InputType.DATETIME, "2026-12-31T23:30:00.123456-01:00", "2027-01-01T00:30:00.123Z"),
     (InputType.MULTIPICKLIST, "a;b", "a;b"),
     (InputType.MULTIPICKLIST, ["a", "b"], "a;b"),
-    (InputType.MULTIPICKLIST, [], ""),
     (InputType.SOBJECT, CONTACT, CONTACT),
     (InputType.SOBJECT, MAIL, MAIL),
 ]
@@ -61,6 +61,7 @@ ODD: list[JsonValue] = [True, None, [1], {}, math.inf, -math.inf, math.nan, 10**
 NOT_NUMBER: list[JsonValue] = [
     *ODD,
     *("", " 1", "1\n", "+1", "1e3", ".5", "5.", "1,5", "0x1", "NaN", "1" * 19, "0." + "1" * 19, "\u0661\u0662"),
+    *("12345678901234567.89", "99999999999999999.99", "0.12345678901234567"),
 ]
 BAD: dict[InputType, list[JsonValue]] = {
     InputType.STRING: NOT_TEXT,
@@ -80,7 +81,7 @@ BAD: dict[InputType, list[JsonValue]] = {
         *("2026-11-23T23:59:60Z", "2026-11-23T19:00:00+0100", "2026-11-23T19:00:00+24:00", "2026-11-23T19:00:00Z\n"),
         *("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-11-23T19:00:0\u0660Z"),
     ],
-    InputType.MULTIPICKLIST: [1, None, ["a;b"], [1], [None], [["a"]], {"a": 1}],
+    InputType.MULTIPICKLIST: [1, None, [], [""], ["a;b"], [1], [None], [["a"]], {"a": 1}],
     InputType.SOBJECT: [
         *ODD,
         "003000000000001",

@@ -111,9 +111,11 @@ def test_a_tenants_id_is_taken_in_its_one_form(provider: Provider, text: str, va
 NO_TENANTS: dict[Provider, list[str]] = {
     Provider.ENTRA: [
         *("", "acme.example", GUID.replace("-", ""), f"{{{GUID}}}", GUID + "0", GUID.replace("5", "\u0665")),
+        *("00000000-0000-0000-0000-000000000000", "9188040D-6C67-4C5B-B112-36A304B66DAD"),
     ],
     Provider.GOOGLE: [
         *(GUID, "example", "acme..example", "-acme.example", "acme.example.", "jan@acme.example", "acme.example/x"),
+        *("gmail.com", " GoogleMail.com"),
         *("m\u00fcnchen.example", "a" * 64 + ".example"),
     ],
 }

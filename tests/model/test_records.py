@@ -123,7 +123,7 @@ def test_two_runs_aim_at_the_same_only_with_the_same_flow_and_connection() -> No
 
 CONNECTION = {"id", "state", "reason", "orgId", "instanceHost", "sandbox", "salesforceUser"}
 LISTED_FLOW = {"id", "flowId", "label", "kind", "runnable", "reason"}
-INPUT = {"name", "label", "description", "type", "collection", "required", "source", "choices"}
+INPUT = {"recordType", "name", "label", "description", "type", "collection", "required", "source", "choices"}
 DECISION_10 = {"run", "outcome", "finished", "outputs", "replayed", "nextAction"}
 MEMBERS: dict[type[Answer], set[str]] = {
     answers.HealthView: {"status"},

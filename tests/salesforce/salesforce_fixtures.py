@@ -146,6 +146,12 @@ def http(body: bytes = b"{}", *headers: str, status: str = "200 OK") -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+def minus_five_bytes(connection: socket.socket) -> None:
+    """Answer with a chunk of a negative length, at which urllib3 raises a plain ValueError."""
+    read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nabcde\r\n0\r\n\r\n")
+
+
 def told(error: BaseException) -> str:
     """Everything that a log or an error tracker could get out of an error of ours: texts, members, frames' locals.
 

@@ -70,6 +70,8 @@ def result(*, success: object = True, **members: object) -> dict[str, object]:
         ("rate_limit_exceeded", None, K.ORG_LIMIT, None),
         ("invalid_grant", "login rate exceeded", K.ORG_LIMIT, None),
         ("unheard_of", "login rate exceeded", K.ORG_LIMIT, None),
+        ("server_error", None, K.UPSTREAM_DOWN, None),
+        ("temporarily_unavailable", "x", K.UPSTREAM_DOWN, None),
         ("OAUTH_APP_BLOCKED", "x", K.CONFIGURATION, C.APP_BLOCKED),
         ("OAUTH_EC_APP_NOT_FOUND", None, K.CONFIGURATION, C.APP_NOT_INSTALLED),
         ("OAUTH_APP_ACCESS_DENIED", None, K.CONFIGURATION, C.APP_NOT_ALLOWED),
@@ -82,7 +84,7 @@ def test_a_token_error_means(
     fault = judged(status, oauth(error, description), TOKEN)
     assert fault is not None
     assert (fault.kind, fault.cause, fault.code, fault.message) == (expected, cause, error, "")
-    assert (fault.retry_after is not None) == (expected is K.ORG_LIMIT)
+    assert (fault.retry_after is not None) == (expected in {K.ORG_LIMIT, K.UPSTREAM_DOWN})
 
 
 def test_a_description_is_read_in_any_letter_case() -> None:
@@ -95,9 +97,30 @@ def test_an_outage_of_the_token_endpoint_is_never_taken_for_a_dead_token(status:
     assert kind(status, body, TOKEN) is K.UPSTREAM_DOWN
 
 
-@pytest.mark.parametrize(("status", "body"), [(429, ""), (429, {}), (420, "x"), (400, PAGE), (401, PAGE), (200, PAGE)])
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (429, ""),
+        (429, {}),
+        (429, {"error": "invalid_grant", "error_description": "expired access/refresh token"}),
+        (420, "x"),
+        (420, {"error": "unheard_of"}),
+        (400, PAGE),
+        (401, PAGE),
+        (200, PAGE),
+    ],
+)
 def test_too_many_calls_and_pages_for_people_are_an_outage(status: int, body: object) -> None:
     assert kind(status, body, TOKEN) is K.UPSTREAM_DOWN
+
+
+@pytest.mark.parametrize("status", [400, 403, 420, 429])
+def test_a_login_rate_is_a_limit_at_any_status(status: int) -> None:
+    assert kind(status, oauth("rate_limit_exceeded", "login rate exceeded"), TOKEN) is K.ORG_LIMIT
+
+
+def test_a_token_answer_has_no_parts() -> None:
+    assert kind(200, composite(part(404, rest("NOT_FOUND"))), TOKEN) is K.UNUSABLE
 
 
 @pytest.mark.parametrize("body", ["", "x", {}, [], {"error": 7}, {"error_description": "inactive user"}])
@@ -146,6 +169,17 @@ def test_userinfo_speaks_in_single_words(word: str, expected: FaultKind) -> None
     assert kind(403, word, USERINFO) is expected
 
 
+@pytest.mark.parametrize("word", ["Bad_OAuth_Token", "Wrong_Org", "Missing_OAuth_Token"])
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_the_words_of_userinfo_mean_nothing_elsewhere(status: int, word: str) -> None:
+    assert [kind(status, word, path) for path in (FLOW, LIST, TOKEN, REVOKE)] == [K.UNUSABLE] * 4
+
+
+def test_a_401_is_a_dead_session_whatever_it_says() -> None:
+    for word in ("Bad_OAuth_Token", "Missing_OAuth_Token", "Access Declined", ""):
+        assert kind(401, word, FLOW) is K.SESSION_EXPIRED
+
+
 # REST: contract 3.3
 
 
@@ -160,6 +194,9 @@ def test_userinfo_speaks_in_single_words(word: str, expected: FaultKind) -> None
             K.CONFIGURATION,
             C.SESSION_NOT_FOR_REST,
         ),
+        (400, "INVALID_SESSION_ID", "Session expired or invalid", K.UNUSABLE, None),
+        (403, "INVALID_SESSION_ID", "Session expired or invalid", K.UNUSABLE, None),
+        (404, "INVALID_SESSION_ID", "x", K.UNUSABLE, None),
         (401, "INVALID_AUTH_HEADER", "INVALID_HEADER_TYPE", K.CONFIGURATION, C.OUR_REQUEST),
         (403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", K.ORG_LIMIT, None),
         (403, "REQUEST_LIMIT_EXCEEDED", "ConcurrentRequests (Concurrent API Requests) Limit", K.ORG_LIMIT, None),
@@ -410,7 +447,7 @@ def test_a_page_is_known_whatever_its_content_type_says() -> None:
         ("action-result", K.FLOW_ERROR),
         ("action-result-500", K.FLOW_ERROR),
         ("html", K.UPSTREAM_DOWN),
-        ("plain-text", K.SESSION_EXPIRED),
+        ("plain-text", K.UNUSABLE),
         ("composite", K.NOT_FOUND),
         ("empty", K.UPSTREAM_DOWN),
     ],

@@ -6,10 +6,11 @@ import re
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import JsonValue, TypeAdapter
 
-from shared.errors import FlowRunnerError, SessionExpired
+from shared.errors import FlowRunnerError, NextAction, SessionExpired
 from shared.salesforce.faults import Cause, Fault, FaultKind, classify, error_of
-from shared.salesforce.replies import read_json
+from shared.salesforce.replies import DEPTH_MAX, read_json
 
 PATHS = st.one_of(
     st.text(),
@@ -73,6 +74,25 @@ def test_classify_never_raises(status: int, headers: dict[str, str], body: str, 
 
 
 @given(STATUSES, BODIES, PATHS)
+@example(403, '[{"errorCode":"INVALID_SESSION_ID"}]', "/services/data/v66.0/actions/custom/flow/Create_Case")
+@example(403, "Wrong_Org", "/services/data/v66.0/actions/custom/flow/Create_Case")
+def test_only_a_401_says_that_a_session_is_over(status: int, body: str, path: str) -> None:
+    fault = classify(status, {}, body, path)
+    elsewhere = "/services/oauth2/userinfo" in path or "compositeResponse" in body
+    assert status == 401 or elsewhere or fault is None or fault.kind is not FaultKind.SESSION_EXPIRED
+
+
+@given(STATUSES, BODIES)
+@example(403, "Missing_OAuth_Token")
+@example(200, '{"compositeResponse":[{"httpStatusCode":404,"body":[{"errorCode":"NOT_FOUND"}]}]}')
+@example(403, '[{"errorCode":"INSUFFICIENT_ACCESS"}]')
+def test_the_token_endpoint_speaks_neither_of_flows_nor_of_inputs_nor_of_sessions(status: int, body: str) -> None:
+    fault = classify(status, {}, body, "/services/oauth2/token")
+    foreign = {FaultKind.SESSION_EXPIRED, FaultKind.FORBIDDEN, FaultKind.NOT_FOUND, FaultKind.CALLER_ERROR}
+    assert fault is None or fault.kind not in foreign
+
+
+@given(STATUSES, BODIES, PATHS)
 def test_classify_answers_the_same_each_time(status: int, body: str, path: str) -> None:
     assert classify(status, {}, body, path) == classify(status, {}, body, path)
 
@@ -90,6 +110,23 @@ def test_what_is_read_can_be_written_again(body: str) -> None:
 def test_what_nobody_could_write_is_no_json(text: str) -> None:
     with pytest.raises(ValueError):
         read_json(text)
+
+
+def nested(depth: int) -> str:
+    return '{"a":[' * (depth // 2) + "[" * (depth % 2) + "]" * (depth % 2) + "]}" * (depth // 2)
+
+
+@pytest.mark.parametrize("depth", [DEPTH_MAX, DEPTH_MAX - 1])
+def test_the_deepest_json_that_is_read_can_be_answered_with(depth: int) -> None:
+    any_json: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
+    value = any_json.validate_python(read_json(nested(depth)))
+    assert any_json.dump_json({"outputs": {"deep": {"deep": {"deep": value}}}})
+
+
+@pytest.mark.parametrize("depth", [DEPTH_MAX + 1, 251, 254, 900])
+def test_deeper_json_is_no_json(depth: int) -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_json(nested(depth))
 
 
 def test_half_a_surrogate_pair_becomes_a_question_mark_and_a_whole_one_stays() -> None:
@@ -137,7 +174,9 @@ def test_a_cause_is_told_and_only_ours_is_no_matter_of_the_admin(cause: Cause) -
     error = error_of(Fault(FaultKind.CONFIGURATION, cause=cause))
     assert isinstance(error, FlowRunnerError)
     assert error.members == {"cause": cause}
-    assert error.slug == ("salesforce-unusable" if cause.startswith("our-") else "org-setup")
+    ours = cause.startswith("our-")
+    assert error.slug == ("salesforce-unusable" if ours else "org-setup")
+    assert error.next_action is (NextAction.NONE if ours else NextAction.ASK_ADMIN)
 
 
 def test_an_outage_and_a_limit_say_when_to_come_back() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared.errors import InputRefused, SalesforceUnusable
 from shared.model.connections import Environment
-from shared.salesforce.hosts import Hosts
+from shared.salesforce.hosts import GENERIC, Hosts, identity_of
 
 HOSTS = Hosts()
 LOGIN, EXTRA = "http://127.0.0.1:7080", "https://127.0.0.1:7443"
@@ -135,7 +135,7 @@ def test_a_login_host_from_settings_replaces_both(environment: Environment) -> N
             "acme--uat.sandbox.my.salesforce.com",
             "https://acme--uat.sandbox.my.salesforce.com",
         ),
-        (Environment.SANDBOX, "https://acme.scratch.my.salesforce.com", "https://acme.scratch.my.salesforce.com"),
+        (Environment.PRODUCTION, "https://acme.scratch.my.salesforce.com", "https://acme.scratch.my.salesforce.com"),
     ],
 )
 def test_a_my_domain_is_taken_as_name_host_or_origin(environment: Environment, typed: str, origin: str) -> None:
@@ -154,6 +154,7 @@ def test_what_passes_as_a_login_host_is_a_my_domain(text: str, environment: Envi
     except InputRefused:
         return
     assert HOSTS.instance(origin) == origin
+    assert HOSTS.sandbox(origin, said=False) is (environment is Environment.SANDBOX)
     assert text in (origin, origin.removeprefix("https://"), origin.removeprefix("https://").partition(".")[0])
 
 
@@ -187,6 +188,65 @@ def test_loopback_origins_are_login_hosts_only_when_they_are_listed() -> None:
     refusal(Environment.PRODUCTION, EXTRA + "/", LOOPBACK)
 
 
+@pytest.mark.parametrize("form", ["{}", "https://{}"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "acme.my.salesforce.com",
+        "acme--uat.my.salesforce.com",
+        *(f"acme.{name}.my.salesforce.com" for name in ("develop", "scratch", "demo", "patch", "trailblaze")),
+    ],
+)
+def test_no_other_org_is_filed_as_a_sandbox(host: str, form: str) -> None:
+    why = refusal(Environment.SANDBOX, form.format(host))
+    assert "acme--uat.sandbox.my.salesforce.com" in why
+
+
+@pytest.mark.parametrize(
+    "typed", ["acme--uat.sandbox.my.salesforce.com", "https://acme--uat.sandbox.my.salesforce.com"]
+)
+def test_no_sandbox_is_filed_as_a_production_org(typed: str) -> None:
+    assert "choose sandbox" in refusal(Environment.PRODUCTION, typed)
+
+
+# Which kind of org it is
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_the_orgs_own_host_says_whether_it_is_a_sandbox(*, said: bool) -> None:
+    found = {origin for origin in GOOD if HOSTS.sandbox(origin, said=said)}
+    assert found == {"https://acme--uat.sandbox.my.salesforce.com"}
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_of_a_loopback_org_the_consents_word_is_taken(*, said: bool) -> None:
+    assert LOOPBACK.sandbox(EXTRA, said=said) is said
+
+
+# The org that a login leads to
+
+
+@pytest.mark.parametrize("origin", GOOD)
+def test_a_my_domain_leads_to_its_own_org_alone(origin: str) -> None:
+    assert HOSTS.instance_at(origin, origin) == origin
+    for other in ({*GOOD} - {origin}) | {EXTRA}:
+        with pytest.raises(SalesforceUnusable):
+            LOOPBACK.instance_at(origin, other)
+
+
+@pytest.mark.parametrize("login", GENERIC.values())
+@pytest.mark.parametrize("origin", GOOD)
+def test_a_generic_login_leads_to_any_org_and_to_nothing_else(login: str, origin: str) -> None:
+    assert HOSTS.instance_at(login, origin) == origin
+    with pytest.raises(SalesforceUnusable):
+        HOSTS.instance_at(login, login)
+
+
+@pytest.mark.parametrize("login", [LOGIN, EXTRA])
+def test_a_loopback_login_leads_to_a_listed_origin_or_an_org(login: str) -> None:
+    assert [LOOPBACK.instance_at(login, origin) for origin in (EXTRA, GOOD[0])] == [EXTRA, GOOD[0]]
+
+
 # A login host read back from the store
 
 
@@ -209,18 +269,23 @@ def test_the_generic_hosts_are_no_login_hosts_where_another_replaces_them() -> N
 
 # Whose session it is
 
+PRODUCTION_LOGIN, SANDBOX_LOGIN = GENERIC[Environment.PRODUCTION], GENERIC[Environment.SANDBOX]
 
-@pytest.mark.parametrize(
-    "origin", ["https://login.salesforce.com", "https://test.salesforce.com", "https://acme.my.salesforce.com"]
-)
+
+@pytest.mark.parametrize("origin", [PRODUCTION_LOGIN, LOGIN, GOOD[0]])
 @pytest.mark.parametrize(("org", "user"), [(ORG, USER), (ORG[:15], USER[:15]), (ORG, USER[:15])])
 def test_an_identity_has_18_characters_whatever_its_form(origin: str, org: str, user: str) -> None:
-    assert HOSTS.identity(f"{origin}/id/{org}/{user}") == (ORG, USER)
+    assert identity_of(f"{origin}/id/{org}/{user}", {LOGIN, GOOD[0]}, sandbox=False) == (ORG, USER)
 
 
-@pytest.mark.parametrize("origin", [LOGIN, EXTRA, "https://login.salesforce.com"])
-def test_loopback_origins_may_tell_an_identity_when_they_are_listed(origin: str) -> None:
-    assert LOOPBACK.identity(f"{origin}/id/{ORG}/{USER}") == (ORG, USER)
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_an_identity_comes_from_the_login_host_the_org_or_the_generic_host_that_fits(*, sandbox: bool) -> None:
+    fitting, other = (SANDBOX_LOGIN, PRODUCTION_LOGIN) if sandbox else (PRODUCTION_LOGIN, SANDBOX_LOGIN)
+    for origin in (GOOD[0], EXTRA, fitting):
+        assert identity_of(f"{origin}/id/{ORG}/{USER}", {GOOD[0], EXTRA}, sandbox=sandbox) == (ORG, USER)
+    for origin in (other, GOOD[1], LOGIN):
+        with pytest.raises(SalesforceUnusable):
+            identity_of(f"{origin}/id/{ORG}/{USER}", {GOOD[0], EXTRA}, sandbox=sandbox)
 
 
 def identity_with(change: Callable[[str], str]) -> str:
@@ -252,12 +317,13 @@ def identity_with(change: Callable[[str], str]) -> str:
 )
 def test_anything_else_is_nobodys_identity(url: str) -> None:
     with pytest.raises(SalesforceUnusable):
-        HOSTS.identity(url)
+        identity_of(url, set(GOOD), sandbox=False)
 
 
 def test_no_refusal_holds_the_address_that_was_refused() -> None:
     canary = "https://canary.example"
-    for ask in (HOSTS.instance, HOSTS.login_again, HOSTS.identity):
+    asks = (HOSTS.instance, HOSTS.login_again, lambda text: identity_of(f"{text}/id/{ORG}/{USER}", (), sandbox=False))
+    for ask in asks:
         with pytest.raises(SalesforceUnusable) as refused:
             ask(canary)
         assert "canary" not in f"{refused.value} {refused.value!r} {refused.value.detail}"

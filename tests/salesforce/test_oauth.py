@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from dataclasses import replace
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -12,17 +13,19 @@ from shared.errors import (
     AttemptSpent,
     FlowRunnerError,
     InputRefused,
+    NextAction,
     OrgLimit,
     OrgSetup,
     ReconnectNeeded,
+    SalesforceTimedOut,
     SalesforceUnavailable,
     SalesforceUnusable,
     ScopeMissing,
 )
-from shared.model.connections import Consent, Environment, Grant
+from shared.model.connections import SCOPES, Consent, Environment, Grant
 from shared.salesforce.hosts import Hosts
 from shared.salesforce.oauth import OAuthClient
-from shared.salesforce.pool import Pool
+from shared.salesforce.pool import BODY_MAX, Pool
 from tests.salesforce.salesforce_fixtures import (
     ADA,
     CLIENT_ID,
@@ -34,6 +37,7 @@ from tests.salesforce.salesforce_fixtures import (
     raw_server,
 )
 
+CLEO = "cleo@acme.example.uat"
 LOOK_ALIKE = "https://acme.my.salesforce.com.evil.example"
 
 
@@ -57,13 +61,18 @@ def test_the_authorize_address_asks_for_exactly_what_is_needed(wired: Wired) -> 
         "response_type": ["code"],
         "client_id": [CLIENT_ID],
         "redirect_uri": [REDIRECT_URI],
-        "scope": ["lightning api web refresh_token offline_access"],
+        "scope": ["api lightning offline_access refresh_token web"],
         "state": ["the state"],
         "code_challenge": [challenge],
         "code_challenge_method": ["S256"],
         "prompt": ["login consent"],
     }
     assert asked.verifier not in url.query
+
+
+def test_the_scopes_that_are_asked_for_are_the_models(wired: Wired) -> None:
+    (asked,) = parse_qs(urlsplit(wired.oauth.authorize_url(wired.asked(), "s")).query)["scope"]
+    assert set(asked.split(" ")) == SCOPES
 
 
 def test_the_challenge_is_that_of_rfc_7636(pool: Pool) -> None:
@@ -136,28 +145,81 @@ def test_the_host_of_the_identity_may_be_a_generic_one_or_the_orgs_own(wired: Wi
 
 def test_a_sandbox_is_remembered_as_one(wired: Wired) -> None:
     asked = replace(wired.asked(), sandbox=True)
-    _, facts = wired.oauth.exchange(asked, wired.code(asked, "cleo@acme.example.uat"))
+    _, facts = wired.oauth.exchange(asked, wired.code(asked, CLEO))
     assert facts.sandbox is True
 
 
-def test_a_sandbox_is_known_by_its_host(wired: Wired) -> None:
+def test_a_sandbox_is_known_by_its_host_whatever_was_asked_for(wired: Wired) -> None:
     wired.switch(instance_url="https://acme--uat.sandbox.my.salesforce.com")
-    assert wired.exchange()[1].sandbox is True
+    assert wired.exchange(CLEO)[1].sandbox is True
+
+
+def test_a_production_org_is_known_by_its_host_whatever_was_asked_for(wired: Wired) -> None:
+    wired.switch(instance_url="https://acme.my.salesforce.com")
+    asked = replace(wired.asked(), sandbox=True)
+    assert wired.oauth.exchange(asked, wired.code(asked))[1].sandbox is False
 
 
 @pytest.mark.parametrize(
     "scope",
-    ["api refresh_token", "offline_access web api", "refresh_token lightning web api", "full refresh_token", "api"],
+    [
+        "refresh_token lightning web api",
+        "web offline_access api lightning",
+        "lightning api web refresh_token offline_access",
+        "api  api web lightning refresh_token",
+    ],
 )
 def test_scopes_are_a_set_and_synonyms_are_one(wired: Wired, scope: str) -> None:
     wired.switch(scope=scope)
     assert wired.exchange()[0].refresh_token
 
 
-@pytest.mark.parametrize("scope", ["refresh_token web lightning", "apis web_api", "API"])
-def test_a_grant_without_api_is_refused_and_given_back(wired: Wired, scope: str) -> None:
+@pytest.mark.parametrize(
+    ("scope", "missing"),
+    [
+        ("refresh_token web lightning", {"api"}),
+        ("api refresh_token", {"lightning", "web"}),
+        ("lightning api web", {"refresh_token"}),
+        ("full refresh_token", {"api", "lightning", "web"}),
+        ("apis web_api", {"api", "lightning", "refresh_token", "web"}),
+        ("API WEB LIGHTNING REFRESH_TOKEN", {"api", "lightning", "refresh_token", "web"}),
+    ],
+)
+def test_a_grant_of_less_than_was_asked_for_is_refused_and_given_back(
+    wired: Wired, scope: str, missing: set[str]
+) -> None:
     wired.switch(scope=scope)
-    with pytest.raises(ScopeMissing):
+    with pytest.raises(ScopeMissing) as refused:
+        wired.exchange()
+    assert set(re.findall("`(.*?)`", refused.value.detail)) == missing
+    assert revoked(wired) == 1
+
+
+@pytest.mark.parametrize("more", ["full", "id", "openid", "canary"])
+def test_a_grant_of_more_than_was_asked_for_is_refused_and_given_back(wired: Wired, more: str) -> None:
+    wired.switch(scope=f"lightning api web refresh_token {more}")
+    with pytest.raises(ScopeMissing, match="more than"):
+        wired.exchange()
+    assert revoked(wired) == 1
+
+
+CROSSED = "https://test.salesforce.com/id/00D5gK0000001AbEBI/0055gK0000001AbABI"
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        pytest.param(CROSSED, id="the generic host of sandboxes"),
+        pytest.param(CROSSED.replace("test.", "other.my."), id="another org"),
+        pytest.param(CROSSED.replace("test.", "acme--uat.sandbox.my."), id="a sandbox of it"),
+    ],
+)
+@pytest.mark.parametrize("instance_url", ["", "https://acme.my.salesforce.com"])
+def test_an_identity_from_a_host_that_does_not_agree_is_refused_and_given_back(
+    wired: Wired, instance_url: str, identity: str
+) -> None:
+    wired.switch(id_url=identity, instance_url=instance_url)
+    with pytest.raises(SalesforceUnusable):
         wired.exchange()
     assert revoked(wired) == 1
 
@@ -183,6 +245,7 @@ def test_an_answer_that_lacks_scopes_or_the_lasting_token_is_refused_and_given_b
         pytest.param({"instance_url": "http://acme.my.salesforce.com"}, id="instance without tls"),
         pytest.param({"instance_url": "https://acme.my.salesforce.com/"}, id="instance with path"),
         pytest.param({"instance_url": "https://login.salesforce.com"}, id="instance is a login host"),
+        pytest.param({"instance_url": "https://127.0.0.1:1"}, id="instance not listed"),
         pytest.param({"id_url": f"{LOOK_ALIKE}/id/00D5gK0000001AbEBI/0055gK0000001AbABI"}, id="id look-alike"),
         pytest.param({"id_url": "https://login.salesforce.com/id/00D5gK0000001AbEBJ/0055gK0000001AbABI"}, id="id sum"),
         pytest.param({"id_url": "https://login.salesforce.com/id/00D5gK0000001AbEBI"}, id="id without user"),
@@ -207,7 +270,7 @@ def signed_answer(instance_url: str, **changes: str) -> str:
     answer = {
         "access_token": "a",
         "refresh_token": "r",
-        "scope": "api",
+        "scope": "lightning api web refresh_token",
         "instance_url": instance_url,
         "id": "https://login.salesforce.com/id/00D000000000001EAA/005000000000001AAA",
         "issued_at": "1766000000000",
@@ -280,12 +343,68 @@ def test_a_refused_exchange_ends_in_an_error_of_ours(wired: Wired, answer: str, 
     assert (len(wired.calls("token")), len(wired.calls("revoke"))) == (1, 0)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_an_exchange_whose_answer_is_lost_is_not_repeated(wired: Wired, when: str) -> None:
-    wired.plan("token", drop=when)
-    with pytest.raises(SalesforceUnavailable):
-        wired.exchange()
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [
+        ({"drop": "before"}, SalesforceUnavailable),
+        ({"drop": "after"}, SalesforceUnavailable),
+        ({"answer": "html"}, SalesforceUnavailable),
+        ({"answer": "html-200"}, SalesforceUnavailable),
+        ({"answer": "empty"}, SalesforceUnavailable),
+        ({"answer": "too-busy"}, SalesforceUnavailable),
+        ({"status": 429, "body": ""}, SalesforceUnavailable),
+        ({"status": 400, "body": '{"error":"server_error"}'}, SalesforceUnavailable),
+        ({"status": 200, "body": "x" * (BODY_MAX * 2)}, SalesforceUnavailable),
+        ({"answer": "empty-200"}, SalesforceUnusable),
+        ({"hold_after": "for-ever"}, SalesforceTimedOut),
+        ({"drip": 0.2}, SalesforceTimedOut),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_after_an_exchange_whose_end_nobody_knows_the_user_connects_again(
+    wired: Wired, how: dict[str, object], error: type[FlowRunnerError]
+) -> None:
+    asked = wired.asked()
+    code = wired.code(asked)
+    wired.plan("token", **how)
+    failed = raised(lambda: wired.oauth_client(deadline_s=0.6).exchange(asked, code))
+    assert type(failed) is error
+    assert isinstance(failed, FlowRunnerError)
+    assert failed.next_action is NextAction.CONNECT
+    assert error is SalesforceUnusable or "Connect Salesforce again" in failed.detail
     assert len(wired.calls("token")) == 1
+
+
+def test_an_exchange_whose_answer_is_not_believed_is_not_tried_again_either(wired: Wired) -> None:
+    wired.switch(instance_url=LOOK_ALIKE)
+    failed = raised(wired.exchange)
+    assert isinstance(failed, SalesforceUnusable)
+    assert failed.next_action is NextAction.CONNECT
+
+
+@pytest.mark.parametrize("answer", ["ip-restricted-by-app", "invalid-client"])
+def test_what_only_we_can_mend_asks_nothing_of_the_user(wired: Wired, answer: str) -> None:
+    wired.plan("token", answer=answer)
+    failed = raised(wired.exchange)
+    assert isinstance(failed, SalesforceUnusable)
+    assert failed.next_action is NextAction.NONE
+
+
+@pytest.mark.parametrize("word", ["Missing_OAuth_Token", "Bad_OAuth_Token"])
+def test_a_word_at_the_token_endpoint_is_no_fault_of_the_callers_input(wired: Wired, word: str) -> None:
+    wired.plan("token", status=403, body=word)
+    assert isinstance(raised(wired.exchange), SalesforceUnusable)
+
+
+def test_an_exchange_that_never_left_may_be_tried_again(wired: Wired) -> None:
+    asked = wired.asked()
+    code = wired.code(asked)
+    wired.server.stop()
+    failed = raised(lambda: wired.oauth.exchange(asked, code))
+    assert isinstance(failed, SalesforceUnavailable)
+    assert failed.next_action is NextAction.RETRY
+    wired.server.start()
+    assert wired.oauth.exchange(asked, code)
 
 
 def test_a_code_is_never_sent_to_a_host_that_is_not_salesforces(wired: Wired) -> None:
@@ -360,6 +479,41 @@ def test_tokens_of_somebody_else_are_refused_and_given_back(wired: Wired, identi
     assert revoked(wired) == 1
 
 
+def test_an_identity_from_a_foreign_org_is_refused_at_a_refresh_too(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    wired.switch(id_url=f"https://other.my.salesforce.com/id/{facts.org_id}/{facts.salesforce_user}")
+    with pytest.raises(SalesforceUnusable):
+        wired.oauth.refresh(facts, grant)
+    assert revoked(wired) == 1
+
+
+def test_an_identity_from_the_address_that_an_org_moved_to_is_believed(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    moved = "https://acme-new.my.salesforce.com"
+    wired.switch(instance_url=moved, id_url=f"{moved}/id/{facts.org_id}/{facts.salesforce_user}")
+    assert wired.oauth.refresh(facts, grant)[1].instance_url == moved
+
+
+@pytest.mark.parametrize(
+    ("same", "gone"),
+    [
+        ({"refresh_token"}, ["a"]),
+        ({"refresh_token", "access_token"}, []),
+        ({"access_token"}, ["r"]),
+        (set(), ["r"]),
+    ],
+    ids=str,
+)
+def test_a_refusal_does_not_end_the_grant_that_is_kept(wired: Wired, same: set[str], gone: list[str]) -> None:
+    grant, facts = wired.exchange()
+    kept = {name: getattr(grant, name) for name in same}
+    wired.plan("token", status=200, body=signed_answer(facts.instance_url, **kept))
+    with pytest.raises(SalesforceUnusable):
+        wired.oauth.refresh(facts, grant)
+    assert [form(call.body)["token"] for call in wired.calls("revoke")] == gone
+    assert wired.oauth.refresh(facts, grant)
+
+
 def test_tokens_of_nobody_are_given_back(wired: Wired) -> None:
     grant, facts = wired.exchange()
     wired.switch(omit=["id"])
@@ -393,7 +547,7 @@ UNSURE = "refresh-outcome-unknown"
         ("html-200", SalesforceUnavailable, UNSURE),
         ("empty", SalesforceUnavailable, UNSURE),
         ("empty-200", SalesforceUnavailable, UNSURE),
-        ("plain-text", SalesforceUnusable, None),
+        ("plain-text", SalesforceUnavailable, UNSURE),
         ("too-busy", SalesforceUnavailable, UNSURE),
     ],
 )

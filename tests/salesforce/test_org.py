@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from pydantic import JsonValue
 
+from shared.devkit.tls import DevelopmentCA
 from shared.errors import (
     FlowForbidden,
     FlowNotFound,
@@ -29,7 +30,7 @@ from shared.ports import Org
 from shared.salesforce.hosts import Hosts
 from shared.salesforce.org import RestOrgs
 from shared.salesforce.pool import BODY_MAX
-from tests.salesforce.salesforce_fixtures import ADA, BEN, Wired, http, raised, raw_server
+from tests.salesforce.salesforce_fixtures import ADA, BEN, Wired, http, minus_five_bytes, raised, raw_server
 
 UNKNOWN = FlowResult(Outcome.UNKNOWN, finished=False, next_action=NextAction.CHECK_SALESFORCE)
 
@@ -243,6 +244,15 @@ def test_what_automation_in_the_org_said_is_shown(wired: Wired, code: str) -> No
         {"status": 200, "body": "x" * (BODY_MAX * 2)},
         {"status": 400, "body": '[{"isSuccess":true}]'},
         {"status": 400, "body": ""},
+        {"answer": "plain-text"},
+        {"answer": "composite"},
+        {"status": 200, "body": '{"compositeResponse":[{"httpStatusCode":401,"body":[]}]}'},
+        {"status": 400, "body": '[{"errorCode":"INVALID_SESSION_ID"}]'},
+        {"status": 403, "body": '[{"errorCode":"INVALID_SESSION_ID","message":"Session expired or invalid"}]'},
+        {"status": 404, "body": '[{"errorCode":"INVALID_SESSION_ID"}]'},
+        {"status": 400, "body": "Wrong_Org"},
+        {"status": 404, "body": "Missing_OAuth_Token"},
+        {"status": 200, "body": '[{"isSuccess":true,"outputValues":{"a":' + "[" * 251 + "]" * 251 + "}}]"},
         {"status": 302, "body": ""},
         {"status": 429, "body": ""},
         {"status": 502, "body": "Bad Gateway", "content_type": "text/plain"},
@@ -279,7 +289,6 @@ def test_a_run_that_takes_too_long_is_unknown_at_its_deadline(wired: Wired, how:
         ("api-disabled", OrgSetup),
         ("not-found", FlowNotFound),
         ("rest-list", InputRefused),
-        ("plain-text", SessionExpired),
     ],
 )
 def test_what_is_refused_before_the_flow_began_is_raised(wired: Wired, answer: str, error: type[Exception]) -> None:
@@ -300,6 +309,20 @@ def test_a_run_that_never_left_is_refused(wired: Wired) -> None:
     wired.server.stop()
     with pytest.raises(SalesforceUnavailable):
         run(org, "Count_Runs")
+
+
+def test_a_run_whose_request_cannot_be_made_is_not_said_to_have_stayed_here(wired: Wired) -> None:
+    assert run(wired.org(), "Count_Runs", amount=float("inf")) == UNKNOWN
+
+
+def test_an_answer_that_no_library_expects_leaves_the_outcome_unknown(wired: Wired, ca: DevelopmentCA) -> None:
+    grant, facts = wired.exchange()
+    with raw_server(minus_five_bytes, ca.server_context()) as server:
+        hosts = Hosts(wired.server.base_url, frozenset({server.url}))
+        orgs = RestOrgs(hosts, wired.pool, "66.0", 2.0, 5.0, 5.0)
+        org = orgs.org(replace(facts, instance_url=server.url), grant)
+        assert run(org, "Count_Runs") == UNKNOWN
+        assert isinstance(raised(org.flows), SalesforceUnavailable)
 
 
 def test_a_run_goes_out_on_a_new_connection_when_the_kept_one_is_gone(wired: Wired) -> None:
@@ -328,9 +351,9 @@ def test_a_dead_session_is_told_as_such_on_every_call(wired: Wired) -> None:
         ("session-expired", SessionExpired),
         ("not-valid-for-rest", OrgSetup),
         ("daily-limit", OrgLimit),
-        ("no-access", FlowForbidden),
         ("api-disabled", OrgSetup),
         ("rest-list", SalesforceUnusable),
+        ("plain-text", SalesforceUnusable),
         ("locked-row", SalesforceUnavailable),
         ("html", SalesforceUnavailable),
         ("html-200", SalesforceUnavailable),
@@ -348,6 +371,25 @@ def test_a_failed_question_ends_in_an_error_of_ours(wired: Wired, answer: str, e
     wired.plan("list", answer=answer)
     assert type(raised(org.flows)) is error
     assert (len(wired.calls("describe")), len(wired.calls("list"))) == (1, 1)
+
+
+def test_who_may_see_no_flows_at_all_is_a_matter_of_the_orgs_setup(wired: Wired) -> None:
+    org = wired.org()
+    wired.plan("list", answer="no-access")
+    wired.plan("describe", answer="no-access")
+    listing, describing = raised(org.flows), raised(lambda: org.flow(flow_name("Count_Runs")))
+    assert isinstance(listing, OrgSetup)
+    assert (listing.members, listing.next_action) == ({"cause": "flows-not-allowed"}, NextAction.ASK_ADMIN)
+    assert isinstance(describing, FlowForbidden)
+
+
+def test_a_question_that_we_asked_wrongly_is_not_to_be_asked_again(wired: Wired) -> None:
+    org = wired.org()
+    for answer in ("rest-list", "not-found"):
+        wired.plan("list", answer=answer)
+        failed = raised(org.flows)
+        assert isinstance(failed, SalesforceUnusable)
+        assert failed.next_action is NextAction.NONE
 
 
 def test_an_unknown_flow_is_not_found(wired: Wired) -> None:

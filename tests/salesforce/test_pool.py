@@ -6,8 +6,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from tests.salesforce.salesforce_fixtures import (
     RawServer,
     Wired,
     http,
+    minus_five_bytes,
     raw_server,
     read_request,
     told,
@@ -255,6 +257,55 @@ def test_a_handshake_that_does_not_end_is_known_to_have_sent_nothing(pool: Pool)
         assert time.monotonic() - began < 3
 
 
+def test_a_form_that_cannot_be_sent_has_no_answer(pool: Pool) -> None:
+    with raw_server(answering(http())) as server:
+        assert pool.post_form(server.url, {"code": "\ud800"}, WAIT) is Unanswered.LOST
+        assert pool.post_form(server.url.replace("127", "\u2100"), {}, WAIT) is Unanswered.LOST
+        assert server.accepted == 0
+
+
+@pytest.fixture
+def deaf() -> Iterator[int]:
+    """A port that answers no connection: its queue is full."""
+    with ExitStack() as held:
+        listener = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+def resolved_to(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
+    """Let every name have as many addresses."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+
+def test_a_name_with_many_silent_addresses_is_given_up_at_the_deadline(
+    pool: Pool, deaf: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved_to(monkeypatch, *[deaf] * 6)
+    began = time.monotonic()
+    assert asked(pool, "http://acme.example", (0.5, 0.8)) is Unanswered.NOT_SENT
+    assert 0.4 < time.monotonic() - began < 1.2
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_an_address_that_answers_is_found_behind_silent_ones(
+    pool: Pool, ca: DevelopmentCA, deaf: int, monkeypatch: pytest.MonkeyPatch, *, tls: bool
+) -> None:
+    with raw_server(answering(http()), ca.server_context() if tls else None) as server:
+        resolved_to(monkeypatch, deaf, deaf, int(server.url.rpartition(":")[2]))
+        url = server.url.replace("127.0.0.1", "localhost")
+        assert isinstance(asked(pool, url, (1.5, 10.0)), Reply)
+
+
+def test_a_name_without_an_address_is_known_to_have_got_nothing(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved_to(monkeypatch)
+    assert asked(pool, "http://acme.example") is Unanswered.NOT_SENT
+
+
 def test_no_tls_at_all_is_known_to_have_got_nothing(pool: Pool) -> None:
     with raw_server(lambda connection: connection.sendall(http())) as server:
         assert asked(pool, server.url.replace("http:", "https:")) is Unanswered.NOT_SENT
@@ -295,7 +346,8 @@ def endless_header(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", [hang_up, half_an_answer, no_http, odd_length, odd_chunks, odd_encoding, endless_header]
+    "script",
+    [hang_up, half_an_answer, no_http, odd_length, odd_chunks, minus_five_bytes, odd_encoding, endless_header],
 )
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_an_answer_that_breaks_off_is_lost(pool: Pool, ca: DevelopmentCA, script: Script, *, tls: bool) -> None:

@@ -1,11 +1,14 @@
 """The key set: who waits, who fetches, what is kept (identity-contract.md 1.4). Time is moved, never waited for."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -20,6 +23,7 @@ from shared.identity.refusals import Refused
 from shared.identity.signing_keys import SigningKeys
 from shared.identity.verifier import TrustedIssuer, Verifier
 from shared.model.identity import BearerToken
+from tests.salesforce.salesforce_fixtures import raw_server, read_request
 from tests.security.tokens_fixtures import CONSUMERS, ISSUER_TEMPLATE, Claims, Watch, entra_claims, entra_rule, settled
 
 Jwk = dict[str, object]
@@ -448,6 +452,80 @@ def test_the_fetch_of_a_dripping_answer_ends(serve: Callable[[Host], str], watch
     assert outcome(lambda: keys.key("odd")) == 503
     settled()
     assert perf_counter() - began < 5
+
+
+def fetch_ends_in(url: str, watch: Watch) -> float:
+    """How long the thread of a fetch lives that may take a third of a second (in seconds)."""
+    began = perf_counter()
+    assert outcome(lambda: SigningKeys(url, watch, deadline_s=0.3).key("odd")) == 503
+    settled()
+    return perf_counter() - began
+
+
+def test_no_thread_is_held_by_a_body_that_drips(serve: Callable[[Host], str], watch: Watch) -> None:
+    assert fetch_ends_in(serve(Host(Answer(200, GOOD_SET.body, drip_s=0.5))), watch) < 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(b"", id="silence"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"X-Y: z\r\n" * 90, id="headers"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" * 90, id="continue"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 90, id="chunks"),
+    ],
+)
+def test_no_thread_is_held_by_whatever_else_drips(watch: Watch, text: bytes) -> None:
+    def script(connection: socket.socket) -> None:
+        read_request(connection)
+        for byte in text:
+            connection.sendall(bytes([byte]))
+            if over.wait(0.05):
+                return
+        over.wait(10)
+
+    over = threading.Event()
+    with raw_server(script) as server:
+        assert fetch_ends_in(f"{server.url}/keys", watch) < 1
+        over.set()
+
+
+def test_no_thread_is_held_by_a_handshake_that_does_not_end(watch: Watch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert fetch_ends_in(f"https://127.0.0.1:{silent.getsockname()[1]}/keys", watch) < 1
+
+
+def test_no_thread_is_held_by_a_name_with_many_silent_addresses(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ExitStack() as held:
+        deaf = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0)).getsockname()
+        for _ in range(4):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(deaf)
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", deaf)] * 6
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        assert fetch_ends_in("http://localhost/keys", watch) < 1
+
+
+@pytest.mark.parametrize("text", [b"", b"nothing", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nx"])
+def test_an_answer_that_is_no_http_is_a_503(watch: Watch, text: bytes) -> None:
+    def script(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(text)
+
+    with raw_server(script) as server:
+        assert outcome(lambda: SigningKeys(f"{server.url}/keys", watch).key("odd")) == 503
+
+
+def test_the_host_is_asked_for_the_address_as_it_is_pinned(serve: Callable[[Host], str], watch: Watch) -> None:
+    host = Host(GOOD_SET)
+    url = serve(host)
+    SigningKeys(f"{url}/v2.0?a=b%20c", watch).key("odd")
+    (asked,) = host.asked
+    assert (asked.method, asked.path, asked.query) == ("GET", "/keys/v2.0", "a=b%20c")
+    assert asked.header("Host") == urlsplit(url).netloc
+    assert (asked.header("Accept"), asked.header("Accept-Encoding")) == ("application/json", "identity")
+    assert asked.header("Cookie") is None
 
 
 def test_a_dropped_connection_is_a_503(serve: Callable[[Host], str], watch: Watch) -> None:

@@ -177,6 +177,7 @@ def operator(**members: object) -> Claims:
             entra_claims() | {"scp": "access_as_user Tenant.Admin"}, NO_ROLE, id="a role among scopes is none"
         ),
         pytest.param(operator(), OPERATOR, id="an operator comes from our tenant by the operations client"),
+        pytest.param(operator(acct=1), NO_ROLE, id="a guest of our tenant is no operator"),
         pytest.param(operator(roles="Operator"), NO_ROLE, id="an operator role as a text counts for nothing"),
         pytest.param(operator(azp=devkit.ADD_IN_CLIENT_ID), NO_ROLE, id="an operator in the add-in is a plain user"),
         pytest.param(operator(roles=[]), NO_ROLE, id="the operations client alone makes no operator"),

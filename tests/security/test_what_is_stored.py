@@ -221,7 +221,7 @@ class Household:
 
     def attempt_row(self) -> ConnectAttempt:
         consent = Consent(f"https://{C['login host']}", False, C["channel"], C["verifier"])
-        return ConnectAttempt(
+        new = ConnectAttempt(
             id=self.attempt,
             tenant=self.ref,
             tenant_generation=1,
@@ -230,10 +230,10 @@ class Household:
             state=AttemptState.ANSWERED,
             consent=self.sealed(consent_place(self.attempt, self.owner, self.user), consent.to_bytes()),
             expires_at=9,
-            code=self.sealed(code_place(self.attempt, self.owner, self.user), C["code"]),
-            completion_hash=self.digest("completion", C["completion"]) * 2,
-            completion_expires_at=9,
         )
+        proof = self.digest("completion", C["completion"]) * 2
+        code = self.sealed(code_place(new, self.owner, proof), C["code"])
+        return replace(new, code=code, completion_hash=proof, completion_expires_at=9)
 
     def run_row(self) -> Run:
         flow = FlowId(self.digest("flow", C["org id"], C["Flow"]))

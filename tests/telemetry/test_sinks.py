@@ -26,9 +26,9 @@ def lines(*events: Event) -> list[str]:
 
 def test_an_event_is_one_line_of_time_name_and_facts_in_the_order_of_the_list() -> None:
     event = Event(EventName.REQUEST, {"ms": 12, "status": 200, "function": "me", "path": "/v1/me"})
-    assert lines(event, Event(EventName.STARTED)) == [
+    assert lines(event, Event(EventName.STALE_RUNS_ENDED)) == [
         "2025-11-24T16:00:00.123000Z request function=me status=200 ms=12",
-        "2025-11-24T16:00:00.123000Z started",
+        "2025-11-24T16:00:00.123000Z stale_runs_ended",
         "",
     ]
 

@@ -172,3 +172,14 @@ def test_callbacks_that_all_come_at_once_have_one_winner(world: World, ada: Prin
     (won,) = (answer for answer in answers if not isinstance(answer, FlowRunnerError))
     assert [a.slug for a in answers if isinstance(a, FlowRunnerError)] == ["attempt-spent"] * 5
     assert world.complete(ada, begun.id, won.completion)
+
+
+def test_a_refused_consent_ends_the_attempt_and_frees_its_place(world: World, ada: Principal) -> None:
+    begun = [world.begin(ada) for _ in range(5)]
+    state, _ = world.answer(begun[0])
+    with pytest.raises(AttemptSpent):
+        world.cases.park_code(state, "", None)
+    assert begun[0].id not in [a.id for a in world.user(ada).attempts]
+    with pytest.raises(AttemptSpent):
+        world.cases.park_code(state, "aPrx", None)
+    assert world.begin(ada)

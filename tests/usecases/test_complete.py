@@ -9,10 +9,13 @@ from shared.devkit.salesforce.tokens import sign
 from shared.errors import (
     AttemptSpent,
     FlowRunnerError,
+    NextAction,
+    OrgLimit,
     OrgNotAllowed,
     SalesforceUnavailable,
     ScopeMissing,
     StoreUnavailable,
+    TooManyChanges,
     TooManyConnections,
 )
 from shared.model.connections import AttemptId, ConnectionState, OpenConnection
@@ -117,25 +120,38 @@ def test_of_racing_completions_one_asks_salesforce_and_the_others_are_spent(worl
 # What Salesforce says
 
 
-@pytest.mark.parametrize("weather", [{"drop": "before"}, {"answer": "html"}, {"answer": "too-busy"}])
-def test_while_salesforce_is_away_the_attempt_stays_usable(
-    world: World, ada: Principal, weather: dict[str, str]
-) -> None:
+def test_while_salesforce_cannot_be_reached_the_attempt_stays_usable(world: World, ada: Principal) -> None:
     attempt, completion = parked(world, ada)
-    world.plan("token", **weather)
-    with pytest.raises(SalesforceUnavailable):
+    with world.unreachable(), pytest.raises(SalesforceUnavailable):
         world.complete(ada, attempt, completion)
     assert world.complete(ada, attempt, completion)
 
 
-def test_a_code_whose_answer_was_lost_is_dead_and_spends_the_attempt(world: World, ada: Principal) -> None:
+def test_while_the_org_takes_no_sign_ins_the_attempt_stays_usable(world: World, ada: Principal) -> None:
     attempt, completion = parked(world, ada)
-    world.plan("token", drop="after")
-    with pytest.raises(SalesforceUnavailable):
+    world.plan("token", answer="login-rate")
+    with pytest.raises(OrgLimit):
         world.complete(ada, attempt, completion)
+    assert world.complete(ada, attempt, completion)
+
+
+@pytest.mark.parametrize("weather", [{"drop": "before"}, {"drop": "after"}, {"answer": "html"}, {"answer": "too-busy"}])
+def test_where_nobody_can_tell_whether_the_code_was_used_the_user_starts_over(
+    world: World, ada: Principal, weather: dict[str, str]
+) -> None:
+    attempt, completion = parked(world, ada)
+    world.plan("token", **weather)
+    with pytest.raises(SalesforceUnavailable) as refused:
+        world.complete(ada, attempt, completion)
+    assert refused.value.next_action is NextAction.CONNECT
+    assert spent(world, ada, attempt, completion)
+
+
+def test_a_code_that_has_become_too_old_spends_the_attempt(world: World, ada: Principal) -> None:
+    attempt, completion = parked(world, ada)
+    world.salesforce.grants.age_codes(1_000)
     with pytest.raises(AttemptSpent):
         world.complete(ada, attempt, completion)
-    assert world.asked()["token"] == 2
     assert spent(world, ada, attempt, completion)
 
 
@@ -163,9 +179,51 @@ def test_an_org_that_the_tenant_does_not_allow_is_refused_and_what_was_granted_i
 def test_what_could_not_be_stored_is_revoked(world: World, ada: Principal) -> None:
     attempt, completion = parked(world, ada)
     world.interruptions.fail("save_connection", StoreUnavailable())
+    with pytest.raises(StoreUnavailable) as refused:
+        world.complete(ada, attempt, completion)
+    assert (world.approvals(), refused.value.next_action) == (0, NextAction.CONNECT)
+    assert spent(world, ada, attempt, completion)
+
+
+# The user's own count
+
+
+@pytest.mark.parametrize("opened", [1, 5])
+@pytest.mark.parametrize("method", ["user", "save_user"])
+def test_an_attempt_that_could_not_be_counted_keeps_its_one_place_and_stays_usable(
+    world: World, ada: Principal, opened: int, method: str
+) -> None:
+    attempt, completion = parked(world, ada)
+    for _ in range(opened - 1):
+        world.begin(ada)
+    world.interruptions.fail(method, StoreUnavailable())
     with pytest.raises(StoreUnavailable):
         world.complete(ada, attempt, completion)
-    assert world.approvals() == 0
+    assert "token" not in world.asked()
+    assert len(world.user(ada).attempts) == opened
+    assert world.complete(ada, attempt, completion)
+    assert len(world.user(ada).attempts) == opened - 1
+
+
+def test_an_attempt_whose_place_was_taken_meanwhile_is_not_given_back(world: World, ada: Principal) -> None:
+    attempt, completion = parked(world, ada)
+    for _ in range(4):
+        world.begin(ada)
+    world.plan("token", answer="login-rate")
+    world.interruptions.before("user", lambda: world.begin(ada), call=2)
+    with pytest.raises(OrgLimit):
+        world.complete(ada, attempt, completion)
+    assert len(world.user(ada).attempts) == 5
+    assert spent(world, ada, attempt, completion)
+
+
+def test_after_twenty_changes_no_attempt_is_completed(world: World, ada: Principal) -> None:
+    attempt, completion = parked(world, ada)
+    world.changed(ada, 20)
+    with pytest.raises(TooManyChanges):
+        world.complete(ada, attempt, completion)
+    assert "token" not in world.asked()
+    assert len(world.user(ada).attempts) == 1
 
 
 # The same org again
@@ -191,21 +249,37 @@ def test_the_superseded_grant_is_revoked(world: World, ada: Principal) -> None:
     assert world.approvals() == 1
 
 
-def test_a_grant_that_came_back_with_the_same_text_is_not_revoked(world: World, ada: Principal) -> None:
-    first = world.connect(ada)
-    attempt, completion = parked(world, ada)
+def give_back(world: World, held: OpenConnection) -> None:
+    """Let Salesforce answer the next exchange with the grant that it gave before."""
     identity, issued_at = identity_of(1), str(world.clock())
     answer = {
-        "access_token": first.grant.access_token,
-        "refresh_token": first.grant.refresh_token,
-        "instance_url": first.org.instance_url,
+        "access_token": held.grant.access_token,
+        "refresh_token": held.grant.refresh_token,
+        "instance_url": held.org.instance_url,
         "id": identity,
         "issued_at": issued_at,
         "signature": sign(world.bench.environment["SALESFORCE_CLIENT_SECRET"], identity, issued_at),
-        "scope": "api refresh_token",
+        "scope": "lightning api web refresh_token",
     }
     world.plan("token", status=200, body=json.dumps(answer))
+
+
+def test_a_grant_that_came_back_with_the_same_text_is_not_revoked(world: World, ada: Principal) -> None:
+    first = world.connect(ada)
+    attempt, completion = parked(world, ada)
+    give_back(world, first)
     assert world.complete(ada, attempt, completion).row.generation == 2
+    assert world.calls("revoke") == []
+    assert world.cases.list_flows(ada, first.row.id)
+
+
+def test_a_grant_that_came_back_and_could_not_be_stored_again_is_not_revoked(world: World, ada: Principal) -> None:
+    first = world.connect(ada)
+    attempt, completion = parked(world, ada)
+    give_back(world, first)
+    world.interruptions.fail("save_connection", StoreUnavailable())
+    with pytest.raises(StoreUnavailable):
+        world.complete(ada, attempt, completion)
     assert world.calls("revoke") == []
     assert world.cases.list_flows(ada, first.row.id)
 

@@ -76,6 +76,16 @@ def test_a_broken_connection_still_says_which_org_it_was(world: World, ada: Prin
     assert org == joined.org
 
 
+def test_a_connection_whose_org_cannot_be_read_hides_no_other_and_can_be_ended(world: World, ada: Principal) -> None:
+    row = world.connect(ada).row
+    world.inside(ada).rows.save_connection(replace(row, org_version=7))
+    assert [(held.id, org) for held, org in world.cases.read_me(ada).connections] == [(row.id, None)]
+    assert world.cases.read_connection(ada, row.id)[1] is None
+    assert {event.name for event in world.events} == {EventName.RECORD_UNREADABLE}
+    assert not world.cases.end_connection(ada, row.id)
+    assert ids(world, ada) == []
+
+
 # End
 
 

@@ -1,5 +1,7 @@
 """Ending the records of runs whose end was never written."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -29,8 +31,14 @@ def now(world: World, caller: Principal, run: Run) -> Run:
     return found
 
 
-def ended(count: int) -> Event:
-    return Event(EventName.STALE_RUNS_ENDED, {"count": count})
+def ended(count: int, unreadable: int = 0) -> Event:
+    return Event(EventName.STALE_RUNS_ENDED, {"count": count, "unreadable": unreadable})
+
+
+def spoil(world: World, run: Run) -> None:
+    """Make that run's record unreadable, as somebody with a database tool could."""
+    with closing(sqlite3.connect(world.folder / "store.sqlite")) as connection, connection:
+        connection.execute("UPDATE runs SET document = '{}' WHERE id = ?", (run.id,))
 
 
 def test_only_a_run_older_than_fifteen_minutes_is_ended(world: World, ada: Principal) -> None:
@@ -69,8 +77,46 @@ def test_a_tenant_that_cannot_be_read_is_told_and_does_not_stop_the_others(
     skipped, *ended_ones = world.store.tenants()
     assert now(world, *runs[skipped]).outcome is Outcome.STARTED
     assert [now(world, *runs[ref]).outcome for ref in ended_ones] == [Outcome.UNKNOWN]
-    told = Event(EventName.TENANT_SKIPPED, {"tenant_id": skipped, "error_code": error.slug})
+    facts = {"tenant_id": skipped, "error_code": error.slug, "exception": type(error).__name__}
+    told = Event(EventName.TENANT_SKIPPED, facts)
     assert world.events == [told, ended(1)]
+
+
+def test_a_record_that_cannot_be_read_is_counted_at_every_tick_and_stops_no_other(world: World, ada: Principal) -> None:
+    spoiled = left_open(world, ada)
+    world.clock.move(1)
+    whole, late = left_open(world, ada), left_open(world, world.caller("ada", "umbrella"))
+    spoil(world, spoiled)
+    world.clock.move(16 * MINUTE)
+    assert [world.cases.end_stale_runs() for _ in range(2)] == [2, 0]
+    assert {now(world, ada, whole).outcome, now(world, world.caller("ada", "umbrella"), late).outcome} == {
+        Outcome.UNKNOWN
+    }
+    assert world.events == [ended(2, unreadable=1), ended(0, unreadable=1)]
+
+
+def test_an_error_that_nobody_foresaw_is_told_by_its_type_and_does_not_stop_the_other_tenants(
+    world: World, ada: Principal
+) -> None:
+    for caller in (ada, world.caller("ada", "umbrella")):
+        left_open(world, caller)
+    world.clock.move(16 * MINUTE)
+    world.interruptions.before("stale_runs", lambda: int("no number"))
+    assert world.cases.end_stale_runs() == 1
+    skipped = next(world.store.tenants())
+    facts = {"tenant_id": skipped, "error_code": "internal", "exception": "ValueError"}
+    assert world.events == [Event(EventName.TENANT_SKIPPED, facts), ended(1)]
+
+
+def test_what_was_ended_before_a_tenant_broke_off_is_counted(world: World, ada: Principal) -> None:
+    first = left_open(world, ada)
+    world.clock.move(1)
+    left_open(world, ada)
+    world.clock.move(16 * MINUTE)
+    world.interruptions.fail("save_run", StoreUnavailable(), call=2)
+    assert world.cases.end_stale_runs() == 1
+    assert now(world, ada, first).outcome is Outcome.UNKNOWN
+    assert [event.name for event in world.events] == [EventName.TENANT_SKIPPED, EventName.STALE_RUNS_ENDED]
 
 
 def test_runs_of_a_suspended_tenant_are_ended_too(world: World, ada: Principal) -> None:

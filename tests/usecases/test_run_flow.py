@@ -248,12 +248,8 @@ def test_a_store_that_fails_at_a_refresh_ends_the_run_before_it_began(
 def test_a_salesforce_that_cannot_be_reached_has_run_nothing(world: World, ada: Principal, connection: str) -> None:
     key = a_key()
     world.cases.describe_flow(ada, connection, "Daily_Digest")
-    world.salesforce.stop()
-    try:
-        with pytest.raises(SalesforceUnavailable) as told:
-            world.run(ada, connection, "Daily_Digest", key)
-    finally:
-        world.salesforce.start()
+    with world.unreachable(), pytest.raises(SalesforceUnavailable) as told:
+        world.run(ada, connection, "Daily_Digest", key)
     record = world.record(ada, key)
     assert record is not None
     assert record.outcome is Outcome.ERROR

@@ -8,6 +8,7 @@ import pytest
 from shared.errors import ConnectionNotFound, RecordUnreadable
 from shared.model.connections import AttemptId, ConnectAttempt, Connection
 from shared.model.identity import Principal
+from shared.usecases.connect import digest_of
 from tests.usecases.world_fixtures import SECOND, World, a_key, identity_of
 
 
@@ -145,6 +146,14 @@ def test_a_parked_code_does_not_open_for_another_owner(world: World, ada: Princi
         world.complete(ben, attempt, completion)
     assert world.calls("token") == []
     assert world.cases.read_me(ben).connections == []
+
+
+def test_a_parked_code_does_not_open_for_a_value_of_the_writer_s_own(world: World, ada: Principal) -> None:
+    value = "w" * 43
+    attempt, _ = stolen(world, ada, lambda row: replace(row, completion_hash=digest_of(value)))
+    with pytest.raises(RecordUnreadable):
+        world.complete(ada, attempt, value)
+    assert world.calls("token") == []
 
 
 def test_a_code_does_not_open_in_another_attempt(world: World, ada: Principal) -> None:

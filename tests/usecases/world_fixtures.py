@@ -231,6 +231,15 @@ class World:
         return self.salesforce.recorder.counters()
 
     @contextmanager
+    def unreachable(self) -> Iterator[None]:
+        """Salesforce takes no connection until the block ends."""
+        self.salesforce.stop()
+        try:
+            yield
+        finally:
+            self.salesforce.start()
+
+    @contextmanager
     def held(self, endpoint: str, call: Callable[[], Answer]) -> Iterator[Future[Answer]]:
         """The call in a thread of its own; Salesforce holds what it asks until the block ends."""
         gate, earlier = f"gate-{next(_gates)}", self.asked().get(endpoint, 0)

@@ -85,9 +85,20 @@ def test_a_ready_app_says_so_and_tells_operators_of_its_parts(world: World) -> N
     assert requests.get(asked, headers=by_operator, timeout=10).json()["parts"] == {"store": True, "keys": True}
 
 
-def test_a_broken_setting_stops_the_start_with_one_sentence_that_names_it(world: World, tmp_path: Path) -> None:
-    broken = dict(world.bench.environment) | {"TOKEN_LEEWAY_S": "301"}
-    host = Host(ROOT, broken, output=tmp_path / "host.log")
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("TOKEN_LEEWAY_S", "301", "TOKEN_LEEWAY_S must be 0 to 300 seconds."),
+        ("CA_BUNDLE", __file__, "CA_BUNDLE names no file that holds certificates."),
+        ("STORE_PATH", __file__, "STORE_PATH names something that is no store of this version."),
+        ("CLOCK_FILE", __file__, "CLOCK_FILE must name a file that holds a number of seconds."),
+        ("STALE_RUN_SCHEDULE", "", "STALE_RUN_SCHEDULE is missing."),
+    ],
+)
+def test_a_broken_setting_stops_the_start_with_one_sentence_that_names_it(
+    world: World, tmp_path: Path, name: str, value: str, sentence: str
+) -> None:
+    host = Host(ROOT, dict(world.bench.environment) | {name: value}, output=tmp_path / "host.log")
     with pytest.raises(HostFailed) as failed:
         host.start()
-    assert str(failed.value) == "TOKEN_LEEWAY_S must be 0 to 300 seconds."
+    assert str(failed.value) == sentence
