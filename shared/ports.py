@@ -168,9 +168,10 @@ class SalesforceOAuth(Protocol):
         ...
 
     def exchange(self, consent: Consent, code: str) -> tuple[Grant, OrgFacts]:
-        """Redeem a code.
+        """Redeem a code, once.
 
-        Raises AttemptSpent, ScopeMissing, OrgSetup, OrgLimit, SalesforceUnusable, SalesforceUnavailable.
+        Raises AttemptSpent, ScopeMissing, OrgSetup, OrgLimit, SalesforceUnusable, SalesforceUnavailable,
+        SalesforceTimedOut. Only where the same code may be tried again is the error's next action `retry`.
         """
         ...
 

@@ -4,20 +4,17 @@ PyJWT's own client is not used: it holds a lock while it fetches, has no floor a
 good keys when the host is down (identity-contract.md 7.2).
 """
 
-import io
 import re
-import socket
-import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from time import monotonic
 from types import MappingProxyType
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import jwt
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
+import requests
+from urllib3.exceptions import HTTPError
 
 from shared.errors import IssuerUnavailable
 from shared.identity.claims import ALGORITHM, json_object
@@ -31,10 +28,9 @@ HARD_AGE_MS = 24 * 3_600_000
 _CACHED_MAX_MS = HARD_AGE_MS - SOFT_AGE_MS
 """A cached answer is renewed an hour before its keys end, so that an outage at that moment costs nobody."""
 
-_PATIENCE_S = 3.0
-"""The longest wait for a connection, and for the next bytes of an answer."""
+_TIMEOUT_S = (3.0, 3.0)
 _BODY_MAX = 256 * 1024
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "FlowRunner"}
+_CHUNK = 64 * 1024
 _MODULUS_BITS_MIN = 2048
 _OK = 200
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -91,9 +87,9 @@ class SigningKeys:
     """The key set at one pinned address; thread-safe, and readers of known keys never wait.
 
     `ca_bundle` is a file of trusted authorities (empty: the library's own), `follows_max_age` says whether the
-    answer's Cache-Control sets the soft age, `deadline_s` bounds one fetch as a whole (but for the time that the
-    system takes to resolve the host's name). Raises ValueError for an address that is neither https nor plain http
-    on loopback.
+    answer's Cache-Control sets the soft age. `deadline_s` bounds how long anybody waits for a fetch, and when its
+    thread gives up an answer that drips. Raises ValueError for an address that is neither https nor plain http on
+    loopback.
     """
 
     def __init__(
@@ -181,91 +177,35 @@ class SigningKeys:
 
     def _ask(self) -> _Answer | None:
         """The key set as the host gives it; None for anything but one usable answer in time."""
-        ends_at = monotonic() + self._deadline_s
-        parts = urlsplit(self._url)
-        secure = parts.scheme == "https"
+        deadline = monotonic() + self._deadline_s
         try:
-            with _connected(parts.hostname, parts.port or (443 if secure else 80), ends_at) as plain:
-                if not secure:
-                    return _told(plain, HTTPConnection(parts.netloc), parts, ends_at)
-                context = _context(self._ca_bundle)
-                with context.wrap_socket(plain, server_hostname=parts.hostname) as sock:
-                    return _told(sock, HTTPSConnection(parts.netloc, context=context), parts, ends_at)
-        except (OSError, ValueError, HTTPException, Refused):
+            with requests.Session() as session:
+                session.trust_env = False  # neither proxies nor netrc nor a CA bundle of the environment
+                with session.get(
+                    self._url,
+                    headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+                    timeout=_TIMEOUT_S,
+                    allow_redirects=False,
+                    stream=True,
+                    verify=self._ca_bundle or True,
+                ) as response:
+                    return _read(response, deadline)
+        except (OSError, HTTPError, ValueError, Refused):
             return None
 
 
-class _Until(io.RawIOBase):
-    """The bytes of an answer, which must end before one deadline, however slowly they drip."""
-
-    def __init__(self, sock: socket.socket, source: io.RawIOBase, ends_at: float) -> None:
-        self._sock = sock
-        self._source = source
-        self._ends_at = ends_at
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int | None:
-        if not isinstance(buffer, memoryview):  # BufferedReader always gives one
-            raise TimeoutError
-        self._sock.settimeout(_left(self._ends_at))
-        return self._source.readinto(buffer)
-
-    def close(self) -> None:
-        self._source.close()
-        super().close()
-
-
-def _left(ends_at: float) -> float:
-    """How long to wait for the next thing, in seconds. Raises TimeoutError after the deadline."""
-    left = min(_PATIENCE_S, ends_at - monotonic())
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
-def _connected(host: str | None, port: int, ends_at: float) -> socket.socket:
-    """A socket to the first address that answers, among which they share the time to connect. Raises OSError."""
-    ends_at = monotonic() + _left(ends_at)
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    for number, (family, kind, protocol, _, address) in enumerate(addresses):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(_left(ends_at) / (len(addresses) - number))
-            sock.connect(address)
-            sock.settimeout(_left(ends_at))  # for what comes next: a handshake, and the request
-        except OSError:
-            sock.close()
-        else:
-            return sock
-    raise ConnectionError
-
-
-def _context(ca_bundle: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.check_hostname = True
-    context.load_verify_locations(cafile=ca_bundle or DEFAULT_CA_BUNDLE_PATH)
-    return context
-
-
-def _told(sock: socket.socket, connection: HTTPConnection, parts: SplitResult, ends_at: float) -> _Answer | None:
-    """What the host answers on that socket. http.client knows no proxies, no netrc, no cookies and no redirects."""
-    connection.sock = sock
-    connection.request("GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}", headers=_HEADERS)
-    response = HTTPResponse(sock, method="GET")
-    response.fp = io.BufferedReader(_Until(sock, response.fp.detach(), ends_at))
-    with response:
-        response.begin()
-        body = response.read(_BODY_MAX + 1)
-    if response.status != _OK or len(body) > _BODY_MAX:
+def _read(response: requests.Response, deadline: float) -> _Answer | None:
+    if response.status_code != _OK:
         return None
-    keys = json_object(body).get("keys")
+    body = bytearray()
+    while chunk := response.raw.read1(_CHUNK):  # what has arrived, not a whole chunk: a drip is seen at each byte
+        body += chunk
+        if len(body) > _BODY_MAX or monotonic() > deadline:
+            return None
+    keys = json_object(bytes(body)).get("keys")
     if not isinstance(keys, list):
         return None
-    max_age = _MAX_AGE.search(response.getheader("Cache-Control", ""))
+    max_age = _MAX_AGE.search(response.headers.get("Cache-Control", ""))
     return _Answer(keys, int(max_age[1]) * 1000 if max_age else None)
 
 

@@ -11,7 +11,6 @@ from urllib.parse import quote, urlencode
 from shared.errors import (
     AttemptSpent,
     FlowRunnerError,
-    InputRefused,
     NextAction,
     ReconnectNeeded,
     SalesforceTimedOut,
@@ -254,8 +253,8 @@ def _exchange_error(fault: Fault) -> FlowRunnerError:
 
 def _error(fault: Fault) -> FlowRunnerError:
     error = error_of(fault)
-    # No session is asked for here and nothing that a caller typed is sent, so neither may be found fault with.
-    return SalesforceUnusable() if isinstance(error, SessionExpired | InputRefused) else error
+    # No session is asked for here, so nothing that `grants` could cure may come out of here.
+    return SalesforceUnusable() if isinstance(error, SessionExpired) else error
 
 
 def _refresh_error(fault: Fault) -> FlowRunnerError:

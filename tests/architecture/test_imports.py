@@ -43,7 +43,7 @@ WALLS: Mapping[str, Wall] = MappingProxyType(
         PORTS: Wall.of(MODEL),
         SETTINGS: Wall.of(ERRORS, "pydantic"),
         "shared.usecases": Wall.of(f"{INSIDE} shared.usecases"),
-        "shared.identity": Wall.of(f"{INSIDE} shared.identity", "pyjwt requests msal"),
+        "shared.identity": Wall.of(f"{INSIDE} shared.identity", "pyjwt requests urllib3 msal"),
         "shared.salesforce": Wall.of(f"{INSIDE} shared.salesforce", "simple-salesforce requests urllib3 cachetools"),
         "shared.store": Wall.of(f"{INSIDE} shared.store", "azure-cosmos azure-core psycopg"),
         "shared.keys": Wall.of(f"{INSIDE} shared.keys", "cryptography pyjwt azure-keyvault-secrets azure-core"),

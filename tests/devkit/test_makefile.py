@@ -37,9 +37,12 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
+COMMANDS = "help install demo run test readme figures check lock clean".split()
+
+
 def test_make_alone_lists_the_commands() -> None:
     lines = make().stdout.splitlines()
-    assert [line.split()[1] for line in lines] == ["help", "install", "demo", "run", "test", "check", "lock", "clean"]
+    assert [line.split()[1] for line in lines] == COMMANDS
 
 
 def test_without_a_fitting_python_one_sentence_says_so(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -25,7 +26,8 @@ from shared.errors import (
 from shared.model.connections import SCOPES, Consent, Environment, Grant
 from shared.salesforce.hosts import Hosts
 from shared.salesforce.oauth import OAuthClient
-from shared.salesforce.pool import BODY_MAX, Pool
+from shared.salesforce.pool import BODY_MAX, Pool, Wait
+from shared.salesforce.replies import Reply, Unanswered
 from tests.salesforce.salesforce_fixtures import (
     ADA,
     CLIENT_ID,
@@ -201,6 +203,34 @@ def test_a_grant_of_more_than_was_asked_for_is_refused_and_given_back(wired: Wir
     with pytest.raises(ScopeMissing, match="more than"):
         wired.exchange()
     assert revoked(wired) == 1
+
+
+class MyDomain(Pool):
+    """The way to a My Domain that is the devkit's Salesforce."""
+
+    origin = "https://acme.my.salesforce.com"
+    base_url = ""
+
+    def post_form(self, url: str, form: Mapping[str, str], timeout: Wait) -> Reply | Unanswered:
+        return super().post_form(url.replace(self.origin, self.base_url), form, timeout)
+
+
+def test_a_my_domain_answers_for_its_own_org_alone(wired: Wired) -> None:
+    asked = replace(wired.asked(), login_origin=MyDomain.origin)
+    with MyDomain() as pool:
+        pool.base_url = wired.server.base_url
+        client = replace(wired.oauth, pool=pool)
+        wired.switch(instance_url=MyDomain.origin)
+        assert client.exchange(asked, code_for(wired, asked))[1].instance_url == MyDomain.origin
+        wired.switch(instance_url="https://other.my.salesforce.com")
+        with pytest.raises(SalesforceUnusable):
+            client.exchange(asked, code_for(wired, asked))
+    assert revoked(wired) == 1
+
+
+def code_for(wired: Wired, asked: Consent) -> str:
+    """A code for that consent, given at the login host that a test can reach."""
+    return wired.code(replace(asked, login_origin=wired.server.base_url))
 
 
 CROSSED = "https://test.salesforce.com/id/00D5gK0000001AbEBI/0055gK0000001AbABI"
@@ -512,6 +542,12 @@ def test_a_refusal_does_not_end_the_grant_that_is_kept(wired: Wired, same: set[s
         wired.oauth.refresh(facts, grant)
     assert [form(call.body)["token"] for call in wired.calls("revoke")] == gone
     assert wired.oauth.refresh(facts, grant)
+
+
+def test_the_kind_of_an_org_follows_its_host_at_a_refresh(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    wired.switch(instance_url="https://acme.my.salesforce.com")
+    assert wired.oauth.refresh(replace(facts, sandbox=True), grant)[1].sandbox is False
 
 
 def test_tokens_of_nobody_are_given_back(wired: Wired) -> None:

@@ -508,6 +508,14 @@ def test_a_connection_that_lay_idle_for_long_is_not_used_again() -> None:
         impatient.close()
 
 
+def test_what_connecting_took_is_not_taken_from_the_time_to_send() -> None:
+    with raw_server(answering()) as server:
+        connection = Connection("127.0.0.1", int(server.url.rpartition(":")[2]), timeout=5)
+        connection.connect()
+        assert connection.sock.gettimeout() == 5
+        connection.close()
+
+
 def test_both_kinds_of_connection_are_ours() -> None:
     classes = [CONNECTION_POOLS[scheme].ConnectionCls for scheme in ("http", "https")]
     assert classes == [Connection, TlsConnection]

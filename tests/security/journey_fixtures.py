@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 30.0
 ADA, BEN, CLEO = "ada@acme.example", "ben@acme.example", "cleo@acme.example.uat"
 BEGIN: Mapping[str, str] = {"environment": "production", "channel": "outlook"}
+GUESS = "A" * 43
 CALLBACK = "/v1/oauth/salesforce/callback"
 TRACE = f"00-{'c0ffee00' * 4}-{'ab' * 8}-01"
 """A traceparent that pins the correlation id, so that two answers can be compared byte for byte."""
@@ -252,6 +253,20 @@ def slug(answer: requests.Response) -> str:
     """The word that names a problem."""
     assert answer.headers["Content-Type"] == "application/problem+json; charset=utf-8"
     return str(answer.json()["type"]).rpartition("/")[2]
+
+
+def refused(pane: Pane, attempt: str, completion: str) -> bool:
+    """Whether a redemption is refused as every other, without a word to Salesforce."""
+    sent = pane.world.sent_to_salesforce()
+    answer = pane.complete(attempt, completion)
+    assert pane.world.sent_to_salesforce() == sent
+    return (answer.status_code, slug(answer)) == (409, "attempt-spent")
+
+
+def attempts_in(world: World) -> dict[str, dict[str, int]]:
+    """The documents of all attempts that are stored, by id."""
+    with world.database() as database:
+        return {name: json.loads(text) for name, text in database.execute("SELECT id, document FROM attempts")}
 
 
 def told(answer: requests.Response) -> tuple[int, Mapping[str, str], bytes]:

@@ -5,7 +5,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 from urllib.parse import urlsplit
@@ -464,47 +463,6 @@ def fetch_ends_in(url: str, watch: Watch) -> float:
 
 def test_no_thread_is_held_by_a_body_that_drips(serve: Callable[[Host], str], watch: Watch) -> None:
     assert fetch_ends_in(serve(Host(Answer(200, GOOD_SET.body, drip_s=0.5))), watch) < 1
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        pytest.param(b"", id="silence"),
-        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"X-Y: z\r\n" * 90, id="headers"),
-        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" * 90, id="continue"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 90, id="chunks"),
-    ],
-)
-def test_no_thread_is_held_by_whatever_else_drips(watch: Watch, text: bytes) -> None:
-    def script(connection: socket.socket) -> None:
-        read_request(connection)
-        for byte in text:
-            connection.sendall(bytes([byte]))
-            if over.wait(0.05):
-                return
-        over.wait(10)
-
-    over = threading.Event()
-    with raw_server(script) as server:
-        assert fetch_ends_in(f"{server.url}/keys", watch) < 1
-        over.set()
-
-
-def test_no_thread_is_held_by_a_handshake_that_does_not_end(watch: Watch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert fetch_ends_in(f"https://127.0.0.1:{silent.getsockname()[1]}/keys", watch) < 1
-
-
-def test_no_thread_is_held_by_a_name_with_many_silent_addresses(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    with ExitStack() as held:
-        deaf = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0)).getsockname()
-        for _ in range(4):
-            waiting = held.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(deaf)
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", deaf)] * 6
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-        assert fetch_ends_in("http://localhost/keys", watch) < 1
 
 
 @pytest.mark.parametrize("text", [b"", b"nothing", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nx"])
