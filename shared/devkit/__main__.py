@@ -15,7 +15,7 @@ from types import FrameType, MappingProxyType
 from shared.devkit import demo
 from shared.devkit.host import Host, HostFailed
 from shared.devkit.minting import mint_entra, mint_google
-from shared.devkit.tls import LOOPBACK
+from shared.devkit.tls import LOOPBACK, free_port
 from shared.devkit.workbench import PORT, Workbench, WorkbenchFailed, write_private
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,13 +127,15 @@ def _free_port(text: str) -> int:
         port = -1
     if not 0 <= port <= _PORT_MAX:
         raise WorkbenchFailed(f"PORT cannot be read: it is a whole number from 0 to {_PORT_MAX}.")
+    if not port:
+        return free_port()
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
         except OSError:
             raise WorkbenchFailed(f"Port {port} is taken: give another one with PORT.") from None
-        return int(probe.getsockname()[1])
+        return port
 
 
 def _devkit_file(environment: Mapping[str, str]) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import socket
 import sqlite3
 import sys
 import tempfile
@@ -16,7 +15,7 @@ import requests
 from shared.devkit.host import Host, HostFailed
 from shared.devkit.journey import AddIn, DemoFailed, Stage, journey
 from shared.devkit.message import read_message
-from shared.devkit.tls import LOOPBACK
+from shared.devkit.tls import free_port
 from shared.devkit.transcript import Transcript, secret
 from shared.devkit.workbench import Workbench, WorkbenchFailed
 
@@ -61,7 +60,7 @@ def _show(say: Transcript, eml: Path) -> None:
 
 def _opened(say: Transcript, folder: Path, parts: ExitStack) -> Stage:
     with say.doing("Start the issuers, Salesforce and the app, each on a port of its own"):
-        port = _free_port()
+        port = free_port()
         bench = parts.enter_context(Workbench(folder, port=port))
         host = parts.enter_context(Host(ROOT, bench.environment, port=port, output=folder / "app.log"))
         http = parts.enter_context(requests.Session())
@@ -91,9 +90,3 @@ def _plain(value: object) -> str:
     if isinstance(value, Mapping):
         return f"{value['name']} <{value['address']}>" if value["name"] else str(value["address"])
     return "none" if value is None else str(value)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import random
 import socket
 import ssl
 import sys
@@ -11,6 +12,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,6 +28,17 @@ LOOPBACK = "127.0.0.1"
 _LIFE = timedelta(days=90)
 _NO_BODY = frozenset({204, 304})
 _STOP_WAIT_S = 2.0
+
+
+def free_port() -> int:
+    """A port that is free, and that the system hands to nobody who asks for any: it picks from 32768 on."""
+    for port in random.sample(range(20_000, 32_000), 200):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                probe.bind((LOOPBACK, port))
+                return port
+    raise OSError("No port is free.")
 
 
 @dataclass(frozen=True, slots=True)

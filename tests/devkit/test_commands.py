@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -188,6 +188,13 @@ def test_a_broken_setting_stops_the_start(around: dict[str, str], name: str, val
     assert refusal(**around | {name: value}) == sentence
 
 
+def until_banner(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        yield line
+        if "FlowRunner serves at" in line:
+            return
+
+
 @contextmanager
 def served(settings: dict[str, str]) -> Iterator[str]:
     """The address of an instance that is up; it is ended by SIGTERM and says goodbye with 0."""
@@ -200,9 +207,10 @@ def served(settings: dict[str, str]) -> Iterator[str]:
         text=True,
     ) as process:
         assert process.stdout is not None
-        banner = next((line for line in process.stdout if "FlowRunner serves at" in line), "")
+        told = list(until_banner(process.stdout))
         try:
-            yield banner.split()[3]
+            assert "FlowRunner serves at" in told[-1], told
+            yield told[-1].split()[3]
         finally:
             process.terminate()
             said = process.stdout.read()

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared.devkit.host import Host
+from shared.devkit.tls import free_port
 from shared.devkit.workbench import Workbench
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,9 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(name="bench")
 def _bench(tmp_path: Path) -> Iterator[Workbench]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with Workbench(tmp_path / "bench", port=port) as bench:
         yield bench
 

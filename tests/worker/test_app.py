@@ -1,6 +1,5 @@
 """The app as Microsoft's engine indexes it: the golden list of routes, timers and auth levels."""
 
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import requests
 
 from shared.devkit.host import Host, HostFailed
 from shared.devkit.routing import shadowed
+from shared.devkit.tls import free_port
 from shared.devkit.workbench import Workbench
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,9 +41,7 @@ class World:
 @pytest.fixture(scope="module", name="world")
 def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("app")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with (
         Workbench(folder, port=port) as bench,
         Host(ROOT, bench.environment, port=port, output=folder / "host.log") as host,
