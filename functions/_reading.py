@@ -33,6 +33,7 @@ HEADERS_MAX = 24 * 1024
 CALLBACK_VALUE_MAX = 4_096
 _MEDIA_TYPE = re.compile(r'application/json([ \t]*;[ \t]*charset=("utf-8"|utf-8))?', re.IGNORECASE | re.ASCII)
 _HALF_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_HALF = re.compile("[\ud800-\udfff]")
 _SHOWN = re.compile(r"\w{1,80}", re.ASCII)
 
 Asked = TypeVar("Asked", bound=Body)
@@ -110,22 +111,25 @@ def _check_json(raw: bytes) -> None:
     """Refuse what JSON parsers read differently: a name twice, a byte order mark, NaN, broken UTF-8."""
     try:
         document = _DECODER.decode(raw.decode("utf-8", errors="strict"))
-        _refuse_twice(document, ())
+        _refuse_unclear(document, ())
     except (ValueError, RecursionError):
         raise MalformedRequest("The body is not JSON (RFC 8259).") from None
 
 
-def _refuse_twice(value: object, place: tuple[str | int, ...]) -> None:
+def _refuse_unclear(value: object, place: tuple[str | int, ...]) -> None:
     match value:
         case _Twice(name=name):
             where = FieldError(_pointer((*place, name)), "stands twice")
             raise MalformedRequest("The body names something twice.", errors=[where])
+        case str() if _HALF.search(value):
+            where = FieldError(_pointer(place), "ends or begins in the middle of a character")
+            raise MalformedRequest("The body holds half a character (a lone surrogate).", errors=[where])
         case dict():
             for name, member in value.items():
-                _refuse_twice(member, (*place, name))
+                _refuse_unclear(member, (*place, name))
         case list():
             for index, member in enumerate(value):
-                _refuse_twice(member, (*place, index))
+                _refuse_unclear(member, (*place, index))
 
 
 def _members(pairs: list[tuple[str, object]]) -> object:

@@ -165,6 +165,12 @@ def test_a_name_that_stands_twice_is_pointed_at(body: str, pointer: str) -> None
     assert [(e.pointer, e.why) for e in caught.value.errors] == [(pointer, "stands twice")]
 
 
+def test_a_text_cut_in_the_middle_of_a_character_is_pointed_at() -> None:
+    with pytest.raises(MalformedRequest) as caught:
+        read(post('{"email": {"subject": "All good \\ud83d"}}'), RunFlowBody)
+    assert [e.pointer for e in caught.value.errors] == ["/email/subject"]
+
+
 # Pointers
 
 BEGIN = {"environment": "sandbox", "channel": "outlook"}
