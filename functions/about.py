@@ -12,7 +12,7 @@ from shared.model.answers import HealthView, ReadinessView
 from shared.usecases.check_readiness import CheckReadiness
 
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
-REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, traceparent"
+REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-None-Match, traceparent"
 
 Routes = tuple[tuple[re.Pattern[str], frozenset[str]], ...]
 

@@ -8,7 +8,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, MappingProxyType
 
@@ -36,11 +37,13 @@ def run(_: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
 def token(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Print a bearer token. Raises WorkbenchFailed when there is no usable file of `make run`."""
+    if asked.google and asked.operator:
+        raise WorkbenchFailed("An operator's token is Entra's: leave out --google.")
     path = _devkit_file(environment)
     try:
         record = json.loads(path.read_bytes())
         if asked.google:
-            print(mint_google(record["google"], tenant=asked.tenant, user=asked.user))
+            print(mint_google(record["google"], tenant=asked.tenant, user=asked.user, admin=asked.admin))
         else:
             who = {"admin": asked.admin, "operator": asked.operator}
             print(mint_entra(record["entra"], tenant=asked.tenant, user=asked.user, **who))
@@ -78,9 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     showing.add_argument("--eml", type=Path, help="an RFC 5322 message of your own")
     minting = commands.add_parser("token", help="print a bearer token of the served app's issuers")
     minting.add_argument("--tenant", help="a GUID or any word; with --google a domain or any word")
-    minting.add_argument("--user", help="a GUID or any word; with --google the subject")
+    minting.add_argument("--user", help="a GUID or any word; with --google also a number")
+    minting.add_argument("--google", action="store_true", help="a Google ID token; without it an Entra access token")
     kind = minting.add_mutually_exclusive_group()
-    kind.add_argument("--google", action="store_true", help="a Google ID token; without it an Entra access token")
     kind.add_argument("--admin", action="store_true", help="with an admin's roles and a fresh sign-in")
     kind.add_argument("--operator", action="store_true", help="for an operator")
     return parser
@@ -89,8 +92,7 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(environment: Mapping[str, str]) -> int:
     port, file = _free_port(environment.get("PORT", "")), _devkit_file(environment)
     print("Starting issuers, Salesforce and the app ...", flush=True)
-    with Workbench(DEV, given=environment, port=port) as bench:
-        _make_way(file)
+    with Workbench(DEV, given=environment, port=port) as bench, _in_place_of(file):
         issuers = environment.get("ISSUERS", "").strip()
         if not issuers:
             issuers = str(DEV / "issuers.json")
@@ -104,13 +106,23 @@ def _serve(environment: Mapping[str, str]) -> int:
     raise HostFailed("The app ended by itself.")
 
 
-def _make_way(file: Path) -> None:
-    """Remove an earlier instance's file, so that whoever waits for ours does not find that one."""
+@contextmanager
+def _in_place_of(file: Path) -> Iterator[None]:
+    """Remove an earlier instance's file, so that whoever waits for ours does not find that one.
+
+    It comes back when ours does not start: the other instance may still be serving.
+    """
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        earlier = file.read_text(encoding="utf-8") if file.exists() else ""
         file.unlink(missing_ok=True)
     except OSError:
         raise WorkbenchFailed("DEVKIT_FILE cannot be written.") from None
+    try:
+        yield
+    finally:
+        if earlier and not file.exists():
+            write_private(file, earlier)
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:

@@ -169,14 +169,21 @@ def mint_entra(
         admin=admin,
         operator=operator,
     )
-    return sign_token(load_key(entry["key_pem"]), header_of(entry["kid"]), claims)
+    return sign_token(load_key(entry["key_pem"]), header_of(entry["kid"]), claims | {"scp": entry["scope"]})
 
 
-def mint_google(entry: GoogleEntry, *, tenant: str | None = None, user: str | None = None) -> str:
-    """Return a Google ID token made from the devkit's file alone; a tenant word without a dot gets `.example`."""
+def mint_google(entry: GoogleEntry, *, tenant: str | None = None, user: str | None = None, admin: bool = False) -> str:
+    """Return a Google ID token made from the devkit's file alone.
+
+    A tenant word without a dot gets `.example`, a user word that is no number stands for its UUID5. An admin's
+    carries the claims that an Entra admin's would: Google has no such roles, and nobody may believe them.
+    """
     hd = tenant or entry["hd"]
     hd = hd if "." in hd else f"{hd}.example"
-    claims = google_claims(hd, user or entry["sub"], client_id=entry["client_id"])
+    sub = user if user and user.isdecimal() else guid_of(user) if user else entry["sub"]
+    claims = google_claims(hd, sub, client_id=entry["client_id"])
+    if admin:
+        claims |= {"roles": [TENANT_ADMIN_ROLE], "wids": [GLOBAL_ADMINISTRATOR], "auth_time": claims["iat"]}
     return sign_token(load_key(entry["key_pem"]), header_of(entry["kid"]), claims)
 
 

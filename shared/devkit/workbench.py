@@ -16,6 +16,7 @@ import requests
 
 from shared.devkit.issuers import EntraIssuer, GoogleIssuer
 from shared.devkit.minting import (
+    ENTRA_ISSUER,
     OPS_CLIENT_ID,
     OPS_TENANT,
     EntraEntry,
@@ -116,7 +117,7 @@ class Workbench:
 
         An operator's has satisfied the authentication context that the app asks for, if it does.
         """
-        entra = self.issuers_record()["entra"]
+        entra, settings = self._entra(), self.environment
         claims = entra_claims(
             guid_of(tenant or entra["tenant"]),
             guid_of(user or entra["oid"]),
@@ -125,12 +126,16 @@ class Workbench:
             admin=admin,
             operator=operator,
         )
-        strong = {"acrs": [self.environment.get("ENTRA_AUTH_CONTEXT", "")]} if operator else {}
-        return self.entra.sign(claims | strong)
+        claims["scp"] = entra["scope"]
+        if operator:
+            tid = settings["OPS_TENANT_ID"]
+            claims |= {"tid": tid, "iss": ENTRA_ISSUER.replace("{tid}", tid), "azp": settings["OPS_CLIENT_ID"]}
+            claims["acrs"] = [settings.get("ENTRA_AUTH_CONTEXT", "")]
+        return self.entra.sign(claims)
 
     def google_token(self, user: str = "", tenant: str = "") -> str:
         """A Google ID token for an hour; `tenant` is a domain; the default subject's and domain's when empty."""
-        google = self.issuers_record()["google"]
+        google = self._google()
         claims = google_claims(tenant or google["hd"], user or google["sub"], client_id=google["client_id"])
         return self.google.sign(claims)
 
@@ -165,12 +170,12 @@ class Workbench:
 
     def devkit_record(self) -> dict[str, object]:
         """What `.dev/devkit.json` holds: where all is, and the keys with which a client mints its own tokens."""
-        issuers, settings = self.issuers_record(), self.environment
+        settings = self.environment
         bundle, origins = settings.get("CA_BUNDLE", ""), settings.get("SF_EXTRA_ORIGINS", "").split()
         return {
             "base_url": self.base_url,
-            "entra": {name: issuers["entra"].get(name) for name in EntraEntry.__annotations__},
-            "google": {name: issuers["google"].get(name) for name in GoogleEntry.__annotations__},
+            "entra": {name: value for name, value in self._entra().items() if name in EntraEntry.__annotations__},
+            "google": {name: value for name, value in self._google().items() if name in GoogleEntry.__annotations__},
             "salesforce": {
                 "base_url": settings["SALESFORCE_LOGIN_ORIGIN"],
                 "instance_url": next(iter(origins), ""),
@@ -190,6 +195,24 @@ class Workbench:
         }
         google: GoogleRecord = {**self.google.entry(), "jwks_url": self.google.jwks_url}
         return {"entra": entra, "google": google}
+
+    def _entra(self) -> EntraRecord:
+        """The issuer's record with what the app's settings accept."""
+        known, settings = self.issuers_record()["entra"], self.environment
+        accepted: EntraRecord = {
+            **known,
+            "audiences": settings["ENTRA_AUDIENCES"].split(),
+            "azp": settings["ENTRA_CLIENTS"].split()[0],
+            "scope": settings["ENTRA_SCOPE"],
+        }
+        return accepted
+
+    def _google(self) -> GoogleRecord:
+        accepted: GoogleRecord = {
+            **self.issuers_record()["google"],
+            "client_id": self.environment["GOOGLE_CLIENT_IDS"].split()[0],
+        }
+        return accepted
 
     def _around(self, pane: Pane) -> dict[str, str]:
         issuers = self.issuers_record()

@@ -25,7 +25,10 @@ class Word(StrEnum):
 
 
 class PageKind(StrEnum):
-    """The three kinds that the security page names, and what it takes to keep them."""
+    """The three kinds that the security page names, and a fourth of ours: what it takes to keep them.
+
+    Bookkeeping says nothing about a person: times, states, counts, versions, settings, and sealed keys.
+    """
 
     IDENTITY = "user identity"
     GRANT = "Salesforce OAuth token"

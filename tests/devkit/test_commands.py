@@ -126,11 +126,21 @@ def test_a_file_of_another_form_is_one_sentence_too(
     assert unserved(file, capsys) == f"{file} is not what `make run` writes: start `make run` again."
 
 
-@pytest.mark.parametrize("pair", [("--google", "--admin"), ("--google", "--operator"), ("--admin", "--operator")])
-def test_a_token_is_of_one_kind(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_token_is_an_admin_s_or_an_operator_s(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["token", *pair], {})
+        main(["token", "--admin", "--operator"], {})
     assert "not allowed with" in capsys.readouterr().err
+
+
+def test_an_operator_is_not_google_s(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["token", "--google", "--operator"], {}) == 2
+    assert capsys.readouterr().err == "An operator's token is Entra's: leave out --google.\n"
+
+
+def test_a_google_token_may_claim_what_nobody_may_believe(claims_of: Claims) -> None:
+    claims = claims_of("--google", "--admin", "--user", "grace")
+    assert (claims["roles"], claims["wids"]) == ([TENANT_ADMIN_ROLE], [GLOBAL_ADMINISTRATOR])
+    assert (claims["sub"], claims["auth_time"]) == (guid_of("grace"), claims["iat"])
 
 
 def refusal(**settings: str) -> str:
@@ -232,6 +242,22 @@ def test_run_serves_enrolled_tenants_again_and_again(around: dict[str, str]) -> 
             assert record["salesforce"]["base_url"] == around["SALESFORCE_LOGIN_ORIGIN"]
             assert tenant_state(base_url, mint_entra(record["entra"])) == "active"
             assert tenant_state(base_url, mint_google(record["google"])) == "active"
+
+
+def test_a_start_that_fails_leaves_the_file_of_the_instance_that_serves(around: dict[str, str]) -> None:
+    with served(around):
+        before = Path(around["DEVKIT_FILE"]).read_text()
+        assert refusal(**around | {"SF_RUN_S": "abc"}) == "SF_RUN_S cannot be read: it is a whole number."
+        assert Path(around["DEVKIT_FILE"]).read_text() == before
+
+
+def test_what_the_settings_accept_is_what_clients_are_told_to_mint(around: dict[str, str]) -> None:
+    chosen = {"ENTRA_AUDIENCES": "api://one api://two", "ENTRA_CLIENTS": "pane", "ENTRA_SCOPE": "flows"}
+    chosen |= {"GOOGLE_CLIENT_IDS": "chosen.apps.googleusercontent.com", "OPS_TENANT_ID": guid_of("ours")}
+    with served(around | chosen) as base_url:
+        record = json.loads(Path(around["DEVKIT_FILE"]).read_text())
+        assert tenant_state(base_url, mint_entra(record["entra"])) == "active"
+        assert tenant_state(base_url, mint_google(record["google"])) == "active"
 
 
 def test_an_instance_is_one_process_group_and_dies_as_one(around: dict[str, str]) -> None:
