@@ -44,7 +44,7 @@ __all__ = ["Cause", "Fault", "FaultKind", "classify", "error_of", "fault_of"]
 class Fault:
     """An answer that is not what was asked for. `code` is Salesforce's own, `retry_after` is in seconds.
 
-    `message` is Salesforce's text, for flow errors alone and for the user's eyes alone: it may quote records.
+    `message` is Salesforce's text, for errors of a Flow alone and for the user's eyes alone: it may quote records.
     """
 
     kind: FaultKind
@@ -61,6 +61,7 @@ _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,79}|[a-z][a-z0-9_]{0,79}", re.ASCII)
 _TOKEN_WORD = re.compile(r"(Bad|Wrong|Missing)_\w{1,40}", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,4}", re.ASCII)
 _MESSAGE_MAX = 1_000
+_FOR_THE_USER = frozenset({FaultKind.FLOW_ERROR, FaultKind.CONTENTION})
 _GOOD, _REFUSED, _DOWN, _TOO_MANY = range(200, 300), range(400, 500), 500, frozenset({420, 429})
 _OK, _BAD_REQUEST, _UNAUTHORIZED, _EMPTY = 200, 400, 401, frozenset({204, 304})
 
@@ -215,7 +216,7 @@ def _rule(rules: Iterable[Rule], code: object, message: object, status: int) -> 
 
 
 def _ruled(rule: Rule, code: object, message: object = "") -> Fault:
-    shown = _shown(message) if rule.kind is FaultKind.FLOW_ERROR else ""
+    shown = _shown(message) if rule.kind in _FOR_THE_USER else ""
     return Fault(rule.kind, _code(code), rule.cause, rule.retry_after, shown)
 
 

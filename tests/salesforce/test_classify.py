@@ -234,7 +234,7 @@ def test_a_rest_error_means(status: int, code: str, message: str, expected: Faul
     assert fault is not None
     assert (fault.kind, fault.cause) == (expected, cause)
     assert fault.code == ("" if expected is K.UPSTREAM_DOWN else code)
-    assert fault.message == (message if expected is K.FLOW_ERROR else "")
+    assert fault.message == (message if expected in {K.FLOW_ERROR, K.CONTENTION} else "")
 
 
 @pytest.mark.parametrize("status", [420, 429, 500, 502, 503, 504, 599, 600])

@@ -211,6 +211,7 @@ def test_what_failed_inside_the_org_is_a_result(wired: Wired, answer: str, fault
     assert (result.outcome, result.next_action) == (Outcome.ERROR, action)
     assert result.fault is not None
     assert result.fault.code == fault
+    assert result.fault.message  # what Salesforce said, for the user to read
 
 
 @pytest.mark.parametrize("code", ["FIELD_CUSTOM_VALIDATION_EXCEPTION", "CANNOT_EXECUTE_FLOW_TRIGGER", "UNHEARD_OF"])

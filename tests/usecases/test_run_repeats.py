@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from shared.errors import FlowRunnerError, IdempotencyKeyReused, InputRefused, NextAction, OrgLimit
+from shared.errors import FlowRunnerError, IdempotencyKeyReused, InputRefused, NextAction, OrgLimit, OrgNotAllowed
 from shared.model.identity import Principal
 from shared.model.runs import Outcome, RunAnswer
 from tests.usecases.world_fixtures import FLOW_CACHE_S, SECOND, World, a_key, identity_of, race
@@ -188,4 +188,16 @@ def test_a_repeat_needs_no_grant(world: World, ada: Principal, connection: str, 
     later(world, description)
     again = world.run(ada, connection, "Count_Runs", key)
     assert (again.run, again.result) == (world.record(ada, key), None)
+    assert world.calls() == []
+
+
+def test_a_repeat_over_an_org_that_the_tenant_allows_no_more_is_refused_too(
+    world: World, ada: Principal, connection: str
+) -> None:
+    key = a_key()
+    world.run(ada, connection, "Count_Runs", key)
+    world.allow(ada, "00D000000000001AAA")
+    world.salesforce.recorder.clear()
+    with pytest.raises(OrgNotAllowed):
+        world.run(ada, connection, "Count_Runs", key)
     assert world.calls() == []
