@@ -216,7 +216,7 @@ def problem(error: FlowRunnerError, correlation: str) -> func.HttpResponse:
         **_members(error.members),
     )
     return func.HttpResponse(
-        document.model_dump_json(exclude_defaults=False),
+        document.model_dump_json(),
         status_code=error.status,
         headers={"Content-Type": "application/problem+json; charset=utf-8"},
     )
