@@ -18,7 +18,7 @@ export EML
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo run test readme smoke figures check lock clean
+.PHONY: help install demo run test readme soak smoke figures check lock clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ test: $(STAMP) ## Run all tests but the long ones (tests/bench, tests/soak) and 
 
 readme: $(STAMP) ## Walk the README's journey as it is written (needs bash, curl and jq)
 	@$(BIN)/python -m pytest tests/readme
+
+soak: $(STAMP) ## Refresh grants under random faults, kills and lost writes, and count what is lost (MINUTES=10)
+	@$(BIN)/python -m shared.devkit soak --minutes $(or $(MINUTES),10) --instances 4
 
 smoke: $(STAMP) ## Index the app with the engine and walk the journey (VENV=folder PYTHON=python3.12 for the other Python)
 	@$(BIN)/python -m pytest tests/worker/test_app.py tests/devkit/test_demo.py

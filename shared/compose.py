@@ -16,6 +16,7 @@ from shared.identity.issuers import EntraRule, GoogleRule
 from shared.identity.signing_keys import SigningKeys
 from shared.identity.verifier import TrustedIssuer, Verifier
 from shared.ports import Clock, Emit, Keyring, Orgs, Randomness, SalesforceOAuth, SignIn, Store
+from shared.salesforce.client_secrets import ClientSecrets
 from shared.salesforce.flow_cache import RecentFlows
 from shared.salesforce.hosts import Hosts
 from shared.salesforce.oauth import OAuthClient
@@ -24,15 +25,21 @@ from shared.salesforce.pool import Pool
 from shared.settings import Enrolment, Settings
 from shared.telemetry.sinks import LineSink, silence_foreign
 from shared.usecases.admission import Admission
+from shared.usecases.breaker import Breaker
 from shared.usecases.check_readiness import CheckReadiness
+from shared.usecases.commit_grant import CommitGrant
 from shared.usecases.complete_connection import CompleteConnect
 from shared.usecases.connect import BeginConnect, ParkCode
 from shared.usecases.connections import EndConnection, ReadConnection, ReadMe
 from shared.usecases.end_stale_runs import EndStaleRuns
 from shared.usecases.enrol import Enrol, EnrolByOperator
+from shared.usecases.flights import Flights
 from shared.usecases.grants import Grants
 from shared.usecases.list_flows import Catalogue, DescribeFlow, ListFlows
+from shared.usecases.refresh import RefreshGrant
+from shared.usecases.refresh_failures import RefreshLimits
 from shared.usecases.run_flow import RunFlow
+from shared.usecases.sessions import Sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +84,16 @@ def build(settings: Settings) -> UseCases:
     """
     silence_foreign()
     clock = _clock(settings.clock_file)
+    emit = LineSink(sys.stdout, clock)
     pool = Pool(settings.ca_bundle)
     hosts = Hosts(settings.salesforce_login_origin, frozenset(settings.sf_extra_origins))
     parts = _Parts(
         clock=clock,
         randomness=os.urandom,
-        emit=LineSink(sys.stdout, clock),
+        emit=emit,
         store=_store(settings, clock),
         keyring=_keyring(settings, clock),
-        oauth=_oauth(settings, hosts, pool),
+        oauth=_oauth(settings, hosts, pool, emit),
         orgs=_orgs(settings, hosts, pool),
     )
     return _use_cases(settings, parts)
@@ -94,7 +102,8 @@ def build(settings: Settings) -> UseCases:
 def _use_cases(settings: Settings, parts: _Parts) -> UseCases:
     store, keyring, oauth, clock, emit = parts.store, parts.keyring, parts.oauth, parts.clock, parts.emit
     admission = Admission(store, keyring)
-    grants = Grants(oauth, parts.orgs, clock, emit)
+    grants = Grants(oauth, emit)
+    sessions = _sessions(settings, parts, grants)
     catalogue = Catalogue(RecentFlows(settings.flow_cache_s, clock))
     enrol = Enrol(store, keyring, admission, clock, parts.randomness)
     newcomers = enrol if settings.enrolment is Enrolment.OPEN else None
@@ -111,12 +120,29 @@ def _use_cases(settings: Settings, parts: _Parts) -> UseCases:
         complete_connect=CompleteConnect(store, admission, grants, oauth, clock),
         read_connection=ReadConnection(admission, grants),
         end_connection=EndConnection(admission, grants, clock),
-        list_flows=ListFlows(admission, grants, catalogue),
-        describe_flow=DescribeFlow(admission, grants, catalogue),
-        run_flow=RunFlow(admission, grants, catalogue, clock, emit),
+        list_flows=ListFlows(admission, sessions, catalogue),
+        describe_flow=DescribeFlow(admission, sessions, catalogue),
+        run_flow=RunFlow(admission, sessions, catalogue, clock, emit),
         enrol=EnrolByOperator(enrol),
         end_stale_runs=EndStaleRuns(store, clock, emit),
     )
+
+
+def _sessions(s: Settings, parts: _Parts, grants: Grants) -> Sessions:
+    ticks, pause, randomness, emit = time.monotonic, time.sleep, parts.randomness, parts.emit
+    refresh = RefreshGrant(
+        grants=grants,
+        commit=CommitGrant(grants, ticks, pause, randomness, emit),
+        oauth=parts.oauth,
+        limits=RefreshLimits(s.grant_lease_s, s.token_deadline_s, s.refresh_floor_s),
+        breaker=Breaker(ticks, s.breaker_s),
+        flights=Flights(),
+        ticks=ticks,
+        pause=pause,
+        randomness=randomness,
+        emit=emit,
+    )
+    return Sessions(grants, refresh, parts.orgs, parts.clock)
 
 
 def _verifier(s: Settings, parts: _Parts) -> Verifier:
@@ -137,12 +163,12 @@ def _verifier(s: Settings, parts: _Parts) -> Verifier:
     return Verifier(tuple(t for t in trusted if t.rule.audiences), parts.emit, s.token_leeway_s)
 
 
-def _oauth(s: Settings, hosts: Hosts, pool: Pool) -> OAuthClient:
+def _oauth(s: Settings, hosts: Hosts, pool: Pool, emit: Emit) -> OAuthClient:
     return OAuthClient(
         hosts=hosts,
         pool=pool,
         client_id=s.salesforce_client_id,
-        client_secret=s.salesforce_client_secret,
+        secrets=ClientSecrets(s.salesforce_client_secret, s.salesforce_second_secret, emit),
         redirect_uri=s.salesforce_redirect_uri,
         connect_s=s.sf_connect_s,
         deadline_s=s.token_deadline_s,

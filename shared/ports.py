@@ -32,6 +32,12 @@ Randomness = Callable[[int], bytes]
 SignIn = Callable[[BearerToken], Principal]
 """The caller behind a token. Raises NotSignedIn, PersonalAccount, ClaimsNeeded, IssuerUnavailable."""
 
+Ticks = Callable[[], float]
+"""Seconds of a clock that never goes back and that nobody sets: for how long something takes."""
+
+Pause = Callable[[float], None]
+"""Waits that many seconds."""
+
 Emit = Callable[[Event], None]
 """Tells telemetry; never raises, never waits."""
 
@@ -41,6 +47,7 @@ class TenantStore(Protocol):
 
     Writes with a row whose `etag` is None create it and raise Conflict when it is there; with an etag they
     replace it and raise Conflict when it has changed or gone. They return the row with its new etag.
+    A connection comes with the store's own times, `saved_at` and `read_at`; both may be up to a second too early.
     All raise StoreUnavailable when the store is away, and RecordUnreadable for a row of unknown form.
     """
 
@@ -176,11 +183,7 @@ class SalesforceOAuth(Protocol):
         ...
 
     def refresh(self, org: OrgFacts, grant: Grant) -> tuple[Grant, OrgFacts]:
-        """A fresh grant, rotated where Salesforce rotates.
-
-        Raises ReconnectNeeded when the grant is dead; SalesforceUnavailable, OrgSetup, OrgLimit or
-        SalesforceUnusable when it is not.
-        """
+        """A fresh grant, rotated where Salesforce rotates. Raises RefreshFailed and nothing else."""
         ...
 
     def revoke(self, org: OrgFacts, grant: Grant) -> bool:

@@ -71,6 +71,7 @@ class Settings:
 
     salesforce_client_id: str = ""
     salesforce_client_secret: str = field(default="", repr=False)
+    salesforce_second_secret: str = field(default="", repr=False)
     salesforce_redirect_uri: str = ""
     salesforce_login_origin: str = ""
     sf_extra_origins: tuple[str, ...] = ()
@@ -79,6 +80,9 @@ class Settings:
     sf_run_s: int = 100
     sf_metadata_s: int = 15
     token_deadline_s: int = 20
+    grant_lease_s: int = 45
+    refresh_floor_s: int = 60
+    breaker_s: int = 60
     flow_cache_s: int = 300
     ca_bundle: str = ""
 
@@ -209,11 +213,15 @@ def _parts(s: Settings) -> None:
 
 
 def _limits(s: Settings) -> None:
-    for name in ("sf_connect_s", "sf_run_s", "sf_metadata_s", "token_deadline_s", "flow_cache_s"):
+    for name in ("sf_connect_s", "sf_run_s", "sf_metadata_s", "token_deadline_s", "flow_cache_s", "breaker_s"):
         _need(getattr(s, name) > 0, f"{name.upper()} must be above 0.")
+    _need(s.refresh_floor_s >= 0, "REFRESH_FLOOR_S must be 0 or above.")
+    # Who holds a claim must have ended the token call, and have time left for the write, before it lapses.
+    leased = s.grant_lease_s >= 2 * s.token_deadline_s
+    _need(leased, "GRANT_LEASE_S must be at least twice TOKEN_DEADLINE_S.")
     # At worst a run describes, is refused, refreshes, describes again and runs, over a new connection each time.
-    waits = 2 * s.sf_metadata_s + s.token_deadline_s + s.sf_run_s + 4 * s.sf_connect_s
-    names = "SF_RUN_S, TOKEN_DEADLINE_S, twice SF_METADATA_S and four times SF_CONNECT_S"
+    waits = 2 * s.sf_metadata_s + s.grant_lease_s + s.sf_run_s + 4 * s.sf_connect_s
+    names = "SF_RUN_S, GRANT_LEASE_S, twice SF_METADATA_S and four times SF_CONNECT_S"
     _need(waits <= WAITS_MAX_S, f"{names} together pass the platform's cut.")
     _need(s.stale_run_schedule, "STALE_RUN_SCHEDULE is missing.")
     schedule = s.stale_run_schedule.split()

@@ -1,4 +1,4 @@
-"""`python -m shared.devkit run|token|demo`: serve the app, print a bearer token, show the whole journey."""
+"""`python -m shared.devkit run|token|demo|soak`: serve the app, mint a token, show the journey, wear grants out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, MappingProxyType
 
-from shared.devkit import demo
+from shared.devkit import demo, soak
 from shared.devkit.host import Host, HostFailed
 from shared.devkit.minting import mint_entra, mint_google
 from shared.devkit.tls import LOOPBACK, free_port
@@ -27,8 +27,7 @@ _PORT_MAX = 65_535
 
 def run(_: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Serve the app until Ctrl-C or SIGTERM. Raises WorkbenchFailed or HostFailed when it cannot be served."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    _interruptible()
     try:
         return _serve(environment)
     except KeyboardInterrupt:
@@ -59,8 +58,14 @@ def show(asked: argparse.Namespace, _: Mapping[str, str]) -> int:
     return demo.main(asked.eml)
 
 
+def wear(asked: argparse.Namespace, _: Mapping[str, str]) -> int:
+    """Refresh grants under faults and count what is lost. Raises WorkbenchFailed or HostFailed."""
+    _interruptible()
+    return soak.main(asked.minutes, asked.instances)
+
+
 Command = Callable[[argparse.Namespace, Mapping[str, str]], int]
-COMMANDS: Mapping[str, Command] = MappingProxyType({"run": run, "token": token, "demo": show})
+COMMANDS: Mapping[str, Command] = MappingProxyType({"run": run, "token": token, "demo": show, "soak": wear})
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> int:
@@ -79,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("run", help="serve the app until Ctrl-C; settings come from the environment")
     showing = commands.add_parser("demo", help="show the whole journey")
     showing.add_argument("--eml", type=Path, help="an RFC 5322 message of your own")
+    soaking = commands.add_parser("soak", help="refresh grants under faults, kills and lost writes, and count losses")
+    soaking.add_argument("--minutes", type=_positive(float), default=10.0, help="how long there are faults")
+    soaking.add_argument("--instances", type=_positive(int), default=4, help="processes over the one store")
     minting = commands.add_parser("token", help="print a bearer token of the served app's issuers")
     minting.add_argument("--tenant", help="a GUID or any word; with --google a domain or any word")
     minting.add_argument("--user", help="a GUID or any word; with --google also a number")
@@ -87,6 +95,16 @@ def _parser() -> argparse.ArgumentParser:
     kind.add_argument("--admin", action="store_true", help="with an admin's roles and a fresh sign-in")
     kind.add_argument("--operator", action="store_true", help="for an operator")
     return parser
+
+
+def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        number = kind(text)
+        if not 0 < number < float("inf"):
+            raise ValueError(text)
+        return number
+
+    return read
 
 
 def _serve(environment: Mapping[str, str]) -> int:
@@ -123,6 +141,11 @@ def _in_place_of(file: Path) -> Iterator[None]:
     finally:
         if earlier and not file.exists():
             write_private(file, earlier)
+
+
+def _interruptible() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:

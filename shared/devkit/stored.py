@@ -37,6 +37,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "id": "the row's key",
         "outcome": "how it ended",
         "owner": "whose row it is",
+        "saved_at": "when the row was last written",
         "started_at": "when it began",
         "tenant": "the customer's ref, a digest",
         "user": "the user's random id",
@@ -69,12 +70,14 @@ FIELDS: Mapping[str, str] = MappingProxyType(
         "connection.generation": "how often the user consented",
         "connection.version": "which version of the grant",
         "connection.state": "whether the grant can be used",
-        "connection.reason": "why it cannot, if it cannot",
+        "connection.reason": "what is the matter, if anything",
         "connection.grant": "sealed: the OAuth tokens",
         "connection.org": "sealed: org, hosts, user there",
         "connection.org_version": "which version of the org facts",
         "connection.connected_at": "when the user consented",
         "connection.refreshed_at": "when the grant was last renewed",
+        "connection.claim": "random: the refresh under way",
+        "connection.held_until": "no refresh before this instant",
         "attempt.id": "SHA-256 of the state",
         "attempt.tenant": "the customer's ref",
         "attempt.tenant_generation": "which of its generations",
@@ -154,7 +157,7 @@ def shown(name: str, value: object) -> str:
     match value:
         case None:
             return "-"
-        case int() if name.endswith("_at") and value:
+        case int() if name.endswith(("_at", "_until")) and value:
             return datetime.fromtimestamp(value / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         case str() if value.startswith("v1."):
             return f"{value[:_SEALED_SHOWN]}… ({len(value)} characters)"

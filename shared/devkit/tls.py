@@ -9,11 +9,12 @@ import socket
 import ssl
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -43,13 +44,14 @@ def free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What arrived: path and query undecoded, headers in order as (name, value)."""
+    """What arrived: path and query undecoded, headers in order as (name, value); `at` is when, in epoch ms."""
 
     method: str
     path: str
     query: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    at: int = 0
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, in any letter case, or None."""
@@ -58,13 +60,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back. `drip_s`: seconds between single bytes of the body; `dropped`: hang up unanswered."""
+    """What goes back. `drip_s`: seconds between single bytes of the body; `dropped`: hang up unanswered.
+
+    `told` hears at the end whether the answer went out whole to a client that was still there; None is for whoever
+    sends another one instead.
+    """
 
     status: int
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     drip_s: float = 0.0
     dropped: bool = False
+    told: Callable[[bool | None], None] | None = field(default=None, compare=False, repr=False)
 
 
 class _Exchange(BaseHTTPRequestHandler):
@@ -80,10 +87,36 @@ class _Exchange(BaseHTTPRequestHandler):
         """Serve one request of any method."""
         length = int(self.headers.get("Content-Length") or 0)
         path, _, query = self.path.partition("?")
-        headers = tuple(self.headers.items())
-        self._reply(self.server.answer(Request(self.command, path, query, headers, self.rfile.read(length))))
+        headers, body, at = tuple(self.headers.items()), self.rfile.read(length), time.time_ns() // 1_000_000
+        answer = self.server.answer(Request(self.command, path, query, headers, body, at))
+        if answer.told is None:
+            self._reply(answer)
+        else:
+            self._reply_and_tell(answer, answer.told)
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = do_GET  # noqa: N815 - named by http.server
+
+    def _reply_and_tell(self, answer: Answer, told: Callable[[bool | None], None]) -> None:
+        whole = False
+        try:
+            if not self._is_alone():
+                self._reply(answer)
+                cut = answer.dropped or (answer.drip_s and (self.server.stopping.is_set() or self._is_alone()))
+                whole = not cut
+        finally:
+            told(whole)
+
+    def _is_alone(self) -> bool:
+        """Whether the client has hung up: while it waits it sends nothing, so all that could come is its end."""
+        try:
+            # The plain call, since a TLS socket's own takes no flags.
+            socket.socket.recv(self.connection, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        self.close_connection = True
+        return True
 
     def _reply(self, answer: Answer) -> None:
         if answer.dropped:

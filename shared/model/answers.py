@@ -58,7 +58,12 @@ class TenantView(Answer):
 
 
 class ConnectionView(Answer):
-    """A connection as its owner sees it. Ids are Salesforce's, 18 characters; null where our record does not open."""
+    """A connection as its owner sees it. Ids are Salesforce's, 18 characters; null where our record does not open.
+
+    `reason` is what is the matter, and may be told of a connection that still works. `idleEndsAt` (epoch
+    milliseconds) is when Salesforce ends the grant unless a call renews it before; in the last week `warning` is
+    `idle`.
+    """
 
     id: str
     state: str
@@ -67,6 +72,8 @@ class ConnectionView(Answer):
     instance_host: str | None = None
     sandbox: bool | None = None
     salesforce_user: str | None = None
+    warning: str | None = None
+    idle_ends_at: int | None = None
 
     @classmethod
     def of(cls, row: Connection, org: OrgFacts | None) -> Self:
@@ -75,8 +82,10 @@ class ConnectionView(Answer):
             return cls(id=row.id, state=ConnectionState.NEEDS_RECONNECT, reason=Reason.RECORD_UNREADABLE)
         return cls(
             id=row.id,
-            state=row.state,
-            reason=row.reason,
+            state=row.shown_state,
+            reason=row.shown_reason,
+            warning=row.warning,
+            idle_ends_at=row.idle_ends_at if row.shown_state is ConnectionState.CONNECTED else None,
             org_id=org.org_id,
             instance_host=org.instance_url.partition("://")[2],
             sandbox=org.sandbox,

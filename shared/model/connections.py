@@ -39,6 +39,16 @@ OPEN_ATTEMPTS = 5
 CONNECTIONS_PER_USER = 10
 CHANGES_PER_DAY = 20
 
+DAY_MS = 24 * 60 * 60 * 1_000
+IDLE_LIMIT_MS = 30 * DAY_MS
+"""How long Salesforce keeps a refresh token that nobody uses (salesforce-contract 2.6)."""
+
+IDLE_WARNING_MS = 7 * DAY_MS
+"""How long before that its owner is warned."""
+
+STORE_CLOCK_MS = 1_000
+"""How coarse a store's clock may be."""
+
 
 class Environment(StrEnum):
     """Which kind of org the user wants to join."""
@@ -55,11 +65,26 @@ class ConnectionState(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a connection cannot be used: a closed set."""
+    """What is the matter with a connection: a closed set. Only some end it; `state` says whether."""
 
     GRANT_ENDED = "grant-ended"
+    IDLE = "idle"
     RECORD_UNREADABLE = "record-unreadable"
     OUTCOME_UNKNOWN = "refresh-outcome-unknown"
+    SESSION_REFUSED = "session-refused"
+    LOGIN_LIMIT = "login-limit"
+    UNEXPLAINED = "refused-without-reason"
+    SESSION_NOT_FOR_REST = "session-not-for-rest"
+    API_DISABLED = "api-disabled"
+    FLOWS_NOT_ALLOWED = "flows-not-allowed"
+    IP_RESTRICTED = "ip-restricted"
+    USER_BLOCKED = "user-blocked"
+    APP_BLOCKED = "app-blocked"
+    APP_NOT_INSTALLED = "app-not-installed"
+    APP_NOT_ALLOWED = "app-not-allowed"
+    OUR_ADDRESS = "our-address"
+    OUR_CREDENTIALS = "our-credentials"
+    OUR_REQUEST = "our-request"
 
 
 class _SealedFacts:
@@ -123,7 +148,12 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A connection as stored. `generation` counts consents, `version` the grant's commits; times are epoch ms."""
+    """A connection as stored. `generation` counts consents, `version` the grant's commits; times are epoch ms.
+
+    `claim` names the call that is refreshing the grant, or that was and has not told how it ended. Before
+    `held_until` the grant is not refreshed. `saved_at` is when the row was last written and `read_at` when this
+    copy was read, both by the store's clock, the only one that instances share.
+    """
 
     id: ConnectionId
     owner: OwnerDigest
@@ -137,16 +167,83 @@ class Connection:
     org_version: int
     connected_at: int
     refreshed_at: int
+    claim: str | None = None
+    held_until: int = 0
     etag: str | None = None
+    saved_at: int = field(default=0, compare=False)
+    read_at: int = field(default=0, compare=False)
+
+    @property
+    def consent(self) -> tuple[int, int]:
+        """Which consent it came from: a connection that was ended and made again counts from the beginning."""
+        return self.generation, self.connected_at
+
+    @property
+    def idle_ends_at(self) -> int:
+        """When Salesforce ends the grant, unless it is refreshed before."""
+        return self.refreshed_at + IDLE_LIMIT_MS
+
+    @property
+    def age_ms(self) -> int:
+        """How long ago the grant was refreshed, by the store's clock; the consent's time is an instance's own."""
+        return self.read_at - min(self.refreshed_at, self.saved_at)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether Salesforce will have ended the grant by itself; its last session may still work."""
+        return self.state is ConnectionState.CONNECTED and self.read_at >= self.idle_ends_at
+
+    @property
+    def shown_state(self) -> ConnectionState:
+        """The state as its owner sees it: a grant that nobody can refresh any more is over."""
+        return ConnectionState.NEEDS_RECONNECT if self.is_idle else self.state
+
+    @property
+    def shown_reason(self) -> Reason | None:
+        """What is the matter, as its owner sees it."""
+        return Reason.IDLE if self.is_idle else self.reason
+
+    @property
+    def warning(self) -> Reason | None:
+        """What will end the grant soon, unless it is refreshed before."""
+        soon = self.read_at >= self.idle_ends_at - IDLE_WARNING_MS
+        return Reason.IDLE if soon and self.shown_state is ConnectionState.CONNECTED else None
 
     @property
     def link(self) -> Link:
         """What its sealed records are bound to, besides the owner."""
         return Link(self.id, self.user, self.generation, self.version, self.org_version)
 
-    def ended(self, reason: Reason) -> "Connection":
+    def has_moved_since(self, earlier: "Connection") -> bool:
+        """Whether another consent or another commit has replaced the grant."""
+        return (self.consent, self.version) != (earlier.consent, earlier.version)
+
+    def is_claimed(self, lease_ms: int) -> bool:
+        """Whether somebody may be refreshing the grant; a second longer than the lease, as store clocks are coarse."""
+        return self.claim is not None and self.read_at < self.saved_at + lease_ms + STORE_CLOCK_MS
+
+    def claimed(self, claim: str) -> "Connection":
+        """Taken for one refresh. A claim that nobody gave back leaves the doubt whether its token was used."""
+        return replace(self, claim=claim, reason=Reason.OUTCOME_UNKNOWN if self.claim else self.reason)
+
+    def released(self) -> "Connection":
+        """Given back as it was: nothing has happened to the grant."""
+        return replace(self, claim=None)
+
+    def held(self, reason: Reason, until: int) -> "Connection":
+        """Given back for a reason that remains: no refresh before `until` (epoch ms, the store's clock)."""
+        return replace(self, claim=None, reason=reason, held_until=until)
+
+    def accepted(self) -> "Connection":
+        """Rid of what stood in its way."""
+        return replace(self, reason=None, held_until=0)
+
+    def ended(self) -> "Connection":
         """The same connection without its grant: only the user can make a new one."""
-        return replace(self, state=ConnectionState.NEEDS_RECONNECT, reason=reason, grant=None)
+        reason = Reason.IDLE if self.is_idle else Reason.GRANT_ENDED
+        reason = self.reason if self.reason is Reason.OUTCOME_UNKNOWN else reason
+        state = ConnectionState.NEEDS_RECONNECT
+        return replace(self, state=state, reason=reason, grant=None, claim=None, held_until=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from shared.model.connections import Reason
+
 
 class FaultKind(StrEnum):
     """What an answer means for us: a closed set."""
@@ -12,11 +14,15 @@ class FaultKind(StrEnum):
     SESSION_EXPIRED = "session-expired"
     """A 401: the access token is dead and nothing was done; a refresh may cure it. (userinfo says it with a 403.)"""
     RECONNECT = "reconnect"
-    """The refresh token is dead, or is refused for a reason that we do not know: only the user can connect again."""
+    """The refresh token is dead: only the user can connect again."""
+    UNEXPLAINED = "unexplained"
+    """The refresh token is refused for a reason that we do not know, which need not be that it is dead."""
     REFRESH_CONTENTION = "refresh-contention"
     """Another refresh with the same token is under way; the token is not dead."""
     RESTART_CONNECT = "restart-connect"
-    """The authorization code or its verifier cannot be used; at a refresh, contention in Salesforce's older words."""
+    """The authorization code or its verifier cannot be used."""
+    CODE_EXPIRED = "code-expired"
+    """The authorization code is spent; at a refresh, contention in Salesforce's older words."""
     USER_BLOCKED = "user-blocked"
     """The user or the org cannot log in until an admin acts."""
     CONFIGURATION = "configuration"
@@ -43,23 +49,7 @@ class FaultKind(StrEnum):
     """The token to revoke is unknown: for a revocation that is success."""
 
 
-class Cause(StrEnum):
-    """What an admin, or the operators of this service, have to look at: a closed set."""
-
-    SESSION_NOT_FOR_REST = "session-not-for-rest"
-    API_DISABLED = "api-disabled"
-    FLOWS_NOT_ALLOWED = "flows-not-allowed"
-    IP_RESTRICTED = "ip-restricted"
-    USER_BLOCKED = "user-blocked"
-    APP_BLOCKED = "app-blocked"
-    APP_NOT_INSTALLED = "app-not-installed"
-    APP_NOT_ALLOWED = "app-not-allowed"
-    OUR_ADDRESS = "our-address"
-    OUR_CREDENTIALS = "our-credentials"
-    OUR_REQUEST = "our-request"
-
-
-OURS = frozenset({Cause.OUR_ADDRESS, Cause.OUR_CREDENTIALS, Cause.OUR_REQUEST})
+OURS = frozenset({Reason.OUR_ADDRESS, Reason.OUR_CREDENTIALS, Reason.OUR_REQUEST})
 """Causes that no customer's admin can mend."""
 
 
@@ -73,19 +63,19 @@ class Rule:
     code: str
     part: str
     kind: FaultKind
-    cause: Cause | None = None
+    cause: Reason | None = None
     retry_after: int | None = None
     status: int | None = None
 
 
 LATER_S = 3_600
 SOON_S = 30
-_K, _C = FaultKind, Cause
+_K, _C = FaultKind, Reason
 
 OAUTH_RULES: Sequence[Rule] = (
     Rule("invalid_grant", "expired access/refresh token", _K.RECONNECT),
     Rule("invalid_grant", "token request is already being processed", _K.REFRESH_CONTENTION),
-    Rule("invalid_grant", "expired authorization code", _K.RESTART_CONNECT),
+    Rule("invalid_grant", "expired authorization code", _K.CODE_EXPIRED),
     Rule("invalid_grant", "invalid authorization code", _K.RESTART_CONNECT),
     Rule("invalid_grant", "code verifier", _K.RESTART_CONNECT),
     Rule("invalid_grant", "code_verifier", _K.RESTART_CONNECT),
@@ -98,11 +88,11 @@ OAUTH_RULES: Sequence[Rule] = (
     Rule("invalid_client_id", "", _K.CONFIGURATION, _C.OUR_CREDENTIALS),
     Rule("invalid_client", "", _K.CONFIGURATION, _C.OUR_CREDENTIALS),
     Rule("invalid_client_credentials", "", _K.CONFIGURATION, _C.OUR_CREDENTIALS),
-    Rule("rate_limit_exceeded", "", _K.ORG_LIMIT, retry_after=LATER_S),
-    Rule("*", "login rate exceeded", _K.ORG_LIMIT, retry_after=LATER_S),
+    Rule("rate_limit_exceeded", "", _K.ORG_LIMIT, _C.LOGIN_LIMIT, retry_after=LATER_S),
+    Rule("*", "login rate exceeded", _K.ORG_LIMIT, _C.LOGIN_LIMIT, retry_after=LATER_S),
     Rule("server_error", "", _K.UPSTREAM_DOWN, retry_after=SOON_S),
     Rule("temporarily_unavailable", "", _K.UPSTREAM_DOWN, retry_after=SOON_S),
-    Rule("invalid_grant", "", _K.RECONNECT),
+    Rule("invalid_grant", "", _K.UNEXPLAINED, _C.UNEXPLAINED),
     Rule("invalid_request", "code verifier", _K.RESTART_CONNECT),
     Rule("invalid_request", "code_verifier", _K.RESTART_CONNECT),
     Rule("invalid_request", "", _K.CONFIGURATION, _C.OUR_REQUEST),

@@ -24,6 +24,7 @@ from shared.errors import (
     SalesforceUnusable,
     SessionExpired,
 )
+from shared.model.connections import Reason
 from shared.salesforce.fault_tables import (
     LATER_S,
     OAUTH_RULES,
@@ -31,13 +32,12 @@ from shared.salesforce.fault_tables import (
     REST_RULES,
     SOON_S,
     STATUS_KINDS,
-    Cause,
     FaultKind,
     Rule,
 )
 from shared.salesforce.replies import Reply, read_json
 
-__all__ = ["Cause", "Fault", "FaultKind", "classify", "error_of", "fault_of"]
+__all__ = ["Fault", "FaultKind", "classify", "error_of", "fault_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Fault:
 
     kind: FaultKind
     code: str = ""
-    cause: Cause | None = None
+    cause: Reason | None = None
     retry_after: int | None = None
     message: str = field(default="", repr=False)
 
@@ -234,6 +234,11 @@ def error_of(fault: Fault) -> FlowRunnerError | SessionExpired:
     return _ERRORS[fault.kind](fault)
 
 
+def _unexplained(fault: Fault) -> FlowRunnerError:
+    why = "Salesforce does not say why it refuses. Connect again, or ask an admin."
+    return OrgSetup(why, members={"cause": fault.cause}, next_action=NextAction.RECONNECT)
+
+
 def _misconfigured(fault: Fault) -> FlowRunnerError:
     members = {"cause": fault.cause} if fault.cause else {}
     if fault.cause in OURS:
@@ -254,8 +259,10 @@ _ERRORS: Mapping[FaultKind, Callable[[Fault], FlowRunnerError | SessionExpired]]
     {
         FaultKind.SESSION_EXPIRED: lambda _: SessionExpired(),
         FaultKind.RECONNECT: lambda _: ReconnectNeeded("Connect Salesforce again."),
+        FaultKind.UNEXPLAINED: _unexplained,
         FaultKind.REFRESH_CONTENTION: lambda _: SalesforceUnavailable(retry_after=2),
         FaultKind.RESTART_CONNECT: lambda _: AttemptSpent(),
+        FaultKind.CODE_EXPIRED: lambda _: AttemptSpent(),
         FaultKind.USER_BLOCKED: _misconfigured,
         FaultKind.CONFIGURATION: _misconfigured,
         FaultKind.ORG_LIMIT: lambda fault: OrgLimit(retry_after=fault.retry_after),

@@ -95,8 +95,7 @@ def identity_of(url: str, origins: Collection[str], *, sandbox: bool) -> tuple[s
     The URL is read and never called (salesforce-contract 1). Its host is one of `origins` (the login host, the
     org's own) or the generic login host for that kind of org (identity-contract 5.3).
     """
-    found = _IDENTITY.fullmatch(url)
-    ids = _ids(found[2], found[3]) if found else None
+    found, ids = _IDENTITY.fullmatch(url), ids_of(url)
     if found is None or ids is None:
         raise SalesforceUnusable("Salesforce did not say whose session this is.")
     if found[1] not in (*origins, GENERIC[Environment.SANDBOX if sandbox else Environment.PRODUCTION]):
@@ -104,9 +103,11 @@ def identity_of(url: str, origins: Collection[str], *, sandbox: bool) -> tuple[s
     return ids
 
 
-def _ids(org: str, user: str) -> tuple[str, str] | None:
+def ids_of(url: str) -> tuple[str, str] | None:
+    """Org and user id, 18 characters each, of a token answer's `id`, whatever its host; None where there are none."""
+    found = _IDENTITY.fullmatch(url)
     try:
-        return normalised(org), normalised(user)
+        return (normalised(found[2]), normalised(found[3])) if found else None
     except ValueError:
         return None
 

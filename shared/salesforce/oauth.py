@@ -12,7 +12,6 @@ from shared.errors import (
     AttemptSpent,
     FlowRunnerError,
     NextAction,
-    ReconnectNeeded,
     SalesforceTimedOut,
     SalesforceUnavailable,
     SalesforceUnusable,
@@ -20,9 +19,12 @@ from shared.errors import (
     SessionExpired,
 )
 from shared.model.connections import SCOPES, Consent, Environment, Grant, OrgFacts, Reason
+from shared.model.refreshing import Again, FailureClass, RefreshFailed
+from shared.salesforce.client_secrets import ClientSecrets
 from shared.salesforce.faults import Fault, FaultKind, error_of, fault_of
-from shared.salesforce.hosts import Hosts, identity_of
+from shared.salesforce.hosts import Hosts, identity_of, ids_of
 from shared.salesforce.pool import Pool
+from shared.salesforce.refresh_failures import failure_of
 from shared.salesforce.replies import Reply, Unanswered, read_json
 
 SCOPE = " ".join(sorted(SCOPES))
@@ -31,8 +33,15 @@ SCOPE = " ".join(sorted(SCOPES))
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}", re.ASCII)
 _START_OVER = "Nobody can tell whether Salesforce took the consent. Connect Salesforce again."
 _LASTING = frozenset({"refresh_token", "offline_access"})
-_CODE_IS_SPENT = frozenset({FaultKind.RECONNECT, FaultKind.RESTART_CONNECT, FaultKind.REFRESH_CONTENTION})
-_UNCERTAIN = frozenset({FaultKind.UPSTREAM_DOWN, FaultKind.UNUSABLE})
+_CODE_IS_SPENT = frozenset(
+    {
+        FaultKind.RECONNECT,
+        FaultKind.UNEXPLAINED,
+        FaultKind.RESTART_CONNECT,
+        FaultKind.CODE_EXPIRED,
+        FaultKind.REFRESH_CONTENTION,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +66,10 @@ class _Answer:
         texts = {wanted.name: given.get(wanted.name) for wanted in fields(cls)}
         return cls(**{name: text for name, text in texts.items() if isinstance(text, str)})
 
-    def grant(self, earlier_refresh_token: str = "") -> Grant:
-        """The pair. Without rotation the earlier refresh token lives on. Raises SalesforceUnusable."""
-        refresh_token = self.refresh_token or earlier_refresh_token
-        if not all(_TOKEN.fullmatch(token) for token in (self.access_token, refresh_token)):
-            raise SalesforceUnusable("Salesforce gave no usable token.")
-        return Grant(self.access_token, refresh_token)
+    def grant(self, earlier_refresh_token: str = "") -> Grant | None:
+        """The pair, if it is usable. Without rotation the earlier refresh token lives on."""
+        pair = (self.access_token, self.refresh_token or earlier_refresh_token)
+        return Grant(*pair) if all(_TOKEN.fullmatch(token) for token in pair) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ class OAuthClient:
     hosts: Hosts
     pool: Pool = field(repr=False)
     client_id: str
-    client_secret: str = field(repr=False)
+    secrets: ClientSecrets
     redirect_uri: str
     connect_s: float
     deadline_s: float
@@ -105,7 +112,7 @@ class OAuthClient:
         `connect` nobody can tell whether the code was used, or it was.
         """
         origin = self.hosts.login_again(consent.login_origin)
-        reply = self._ask(
+        reply = self._redeemed(
             origin,
             {
                 "grant_type": "authorization_code",
@@ -128,26 +135,18 @@ class OAuthClient:
             raise
 
     def refresh(self, org: OrgFacts, grant: Grant) -> tuple[Grant, OrgFacts]:
-        """A fresh grant, asked for where the old one was issued, once.
-
-        Raises ReconnectNeeded when the grant is dead; SalesforceUnavailable, OrgSetup, OrgLimit or
-        SalesforceUnusable when it is not. Where nobody can tell whether the token was rotated, the member
-        `cause` is `refresh-outcome-unknown`.
-        """
-        origin = self.hosts.login_again(org.login_origin)
-        if not grant.refresh_token:
-            raise ReconnectNeeded("Connect Salesforce again.")
-        reply = self._ask(origin, {"grant_type": "refresh_token", "refresh_token": grant.refresh_token})
-        if isinstance(reply, Unanswered):
-            raise SalesforceUnavailable() if reply is Unanswered.NOT_SENT else _uncertain()
-        answer, fault = _Answer.of(reply), fault_of(reply)
+        """A fresh grant, asked for where the old one was issued, once. Raises RefreshFailed."""
         try:
-            if fault:
-                raise _refresh_error(fault)
-            return answer.grant(grant.refresh_token), self._renewed(org, answer)
-        except FlowRunnerError:
-            self._drop(origin, answer, grant)
-            raise
+            origin = self.hosts.login_again(org.login_origin)
+        except SalesforceUnusable:
+            raise RefreshFailed(FailureClass.OPERATOR, Reason.OUR_REQUEST) from None
+        reply, other = self._ask(origin, {"grant_type": "refresh_token", "refresh_token": grant.refresh_token})
+        failed = failure_of(reply)
+        if failed and other:
+            failed.again = Again.AT_ONCE
+        if failed or isinstance(reply, Unanswered):
+            raise failed or RefreshFailed(FailureClass.UNCERTAIN)
+        return self._kept(origin, org, grant, _Answer.of(reply))
 
     def revoke(self, org: OrgFacts, grant: Grant) -> bool:
         """End a grant, its access tokens included. True when it is gone, False when nobody can tell. Never raises."""
@@ -157,9 +156,19 @@ class OAuthClient:
             return False
         return self._revoke(origin, grant.refresh_token or grant.access_token)
 
-    def _ask(self, origin: str, form: Mapping[str, str]) -> Reply | Unanswered:
-        app = {"client_id": self.client_id, "client_secret": self.client_secret}
-        return self.pool.post_form(f"{origin}/services/oauth2/token", {**form, **app}, self._wait)
+    def _redeemed(self, origin: str, form: Mapping[str, str]) -> Reply | Unanswered:
+        """The answer to a code, which is not used up where our credentials are refused."""
+        reply, other = self._ask(origin, form)
+        return self._ask(origin, form)[0] if other else reply
+
+    def _ask(self, origin: str, form: Mapping[str, str]) -> tuple[Reply | Unanswered, bool]:
+        """The answer, and whether it refuses our client secret while there is another one to try."""
+        secret = self.secrets.current
+        app = {"client_id": self.client_id, "client_secret": secret}
+        reply = self.pool.post_form(f"{origin}/services/oauth2/token", {**form, **app}, self._wait)
+        failed = failure_of(reply)
+        refused = failed is not None and failed.cause is Reason.OUR_CREDENTIALS
+        return reply, refused and self.secrets.refused(secret)
 
     @property
     def _wait(self) -> tuple[float, float]:
@@ -176,26 +185,32 @@ class OAuthClient:
         complaint = _scope_complaint(answer)
         if complaint:
             raise ScopeMissing(complaint)
-        return answer.grant(), OrgFacts(org, user, instance, login, sandbox)
+        grant = answer.grant()
+        if grant is None:
+            raise SalesforceUnusable("Salesforce gave no usable token.")
+        return grant, OrgFacts(org, user, instance, login, sandbox)
 
-    def _renewed(self, org: OrgFacts, answer: _Answer) -> OrgFacts:
-        """The org as a refresh shows it: the same one, which may have moved.
+    def _kept(self, origin: str, org: OrgFacts, grant: Grant, answer: _Answer) -> tuple[Grant, OrgFacts]:
+        """The fresh grant and the org as the answer shows it: the same one, which may have moved.
 
         The signature proves the id alone, and the id has to be the one we know; so it adds nothing here, while a
         client secret that changes would end every user's grant.
         """
+        if ids_of(answer.id) != (org.org_id, org.salesforce_user):  # somebody else's: nobody may use this grant again
+            self._revoke(origin, answer.refresh_token or grant.refresh_token)
+            raise RefreshFailed(FailureClass.GRANT_DEAD)
+        fresh = answer.grant(grant.refresh_token)
+        if fresh is None:
+            raise RefreshFailed(FailureClass.UNCERTAIN)
         instance = self._moved(org, answer)
-        sandbox = self.hosts.sandbox(instance, said=org.sandbox)
-        origins = (org.login_origin, org.instance_url, instance)
-        if identity_of(answer.id, origins, sandbox=sandbox) != (org.org_id, org.salesforce_user):
-            raise SalesforceUnusable("Salesforce renewed somebody else's session.")
-        return replace(org, instance_url=instance, sandbox=sandbox)
+        return fresh, replace(org, instance_url=instance, sandbox=self.hosts.sandbox(instance, said=org.sandbox))
 
     def _signed(self, answer: _Answer) -> bool:
         """Whether the answer's `signature` proves its `id` (contract 2.4), compared in constant time."""
         signed = f"{answer.id}{answer.issued_at}".encode()
-        right = base64.b64encode(hmac.digest(self.client_secret.encode(), signed, "sha256"))
-        return hmac.compare_digest(right, answer.signature.encode())
+        given = answer.signature.encode()
+        digests = (hmac.digest(secret.encode(), signed, "sha256") for secret in self.secrets)
+        return any(hmac.compare_digest(base64.b64encode(digest), given) for digest in digests)
 
     def _moved(self, org: OrgFacts, answer: _Answer) -> str:
         """The org's address, which may change at a refresh (contract 2.5); a foreign one is not followed."""
@@ -204,14 +219,9 @@ class OAuthClient:
         except SalesforceUnusable:
             return org.instance_url
 
-    def _drop(self, origin: str, answer: _Answer, kept: Grant | None = None) -> None:
-        """Revoke what was granted, best effort: a grant that nobody keeps should not live on.
-
-        Salesforce may hand out a text again, so what is part of the grant that is `kept` is left alone.
-        """
-        ours = {kept.access_token, kept.refresh_token} if kept else set()
-        given = (token for token in (answer.refresh_token, answer.access_token) if token not in ours)
-        self._revoke(origin, next(filter(None, given), ""))
+    def _drop(self, origin: str, answer: _Answer) -> None:
+        """Revoke what was granted, best effort: a grant that nobody keeps should not live on."""
+        self._revoke(origin, answer.refresh_token or answer.access_token)
 
     def _revoke(self, origin: str, token: str) -> bool:
         if not token:
@@ -255,15 +265,3 @@ def _error(fault: Fault) -> FlowRunnerError:
     error = error_of(fault)
     # No session is asked for here, so nothing that `grants` could cure may come out of here.
     return SalesforceUnusable() if isinstance(error, SessionExpired) else error
-
-
-def _refresh_error(fault: Fault) -> FlowRunnerError:
-    if fault.kind in _UNCERTAIN:
-        return _uncertain()
-    # The words for a spent code are, at a refresh, the older ones for two refreshes at once (contract 2.7).
-    contended = fault.kind is FaultKind.RESTART_CONNECT
-    return _error(replace(fault, kind=FaultKind.REFRESH_CONTENTION) if contended else fault)
-
-
-def _uncertain() -> FlowRunnerError:
-    return SalesforceUnavailable(members={"cause": Reason.OUTCOME_UNKNOWN})

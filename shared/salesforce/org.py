@@ -19,12 +19,12 @@ from shared.errors import (
     SalesforceUnusable,
     SessionExpired,
 )
-from shared.model.connections import Grant, OrgFacts
+from shared.model.connections import Grant, OrgFacts, Reason
 from shared.model.flows import Flow, FlowInputs, FlowName, FlowSummary
 from shared.model.runs import FlowFault, FlowResult, Outcome
 from shared.ports import Org
 from shared.salesforce.describing import described, listed, outputs_of
-from shared.salesforce.faults import Cause, Fault, FaultKind, error_of, fault_of
+from shared.salesforce.faults import Fault, FaultKind, error_of, fault_of
 from shared.salesforce.hosts import Hosts
 from shared.salesforce.pool import NoAnswer, Pool, reply_of
 from shared.salesforce.replies import Reply, Unanswered
@@ -150,5 +150,5 @@ def _question_error(fault: Fault, path: str) -> FlowRunnerError | SessionExpired
     if fault.kind is FaultKind.CALLER_ERROR:
         return SalesforceUnusable("Salesforce did not understand the question.", next_action=NextAction.NONE)
     if fault.kind is FaultKind.FORBIDDEN and path == _FLOWS:
-        return error_of(replace(fault, kind=FaultKind.CONFIGURATION, cause=Cause.FLOWS_NOT_ALLOWED))
+        return error_of(replace(fault, kind=FaultKind.CONFIGURATION, cause=Reason.FLOWS_NOT_ALLOWED))
     return error_of(fault)

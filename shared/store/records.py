@@ -89,6 +89,8 @@ STORED: Mapping[Kind, Mapping[str, Field | Mapping[str, Field]]] = MappingProxyT
             "org_version": Field(Word.VERSION, _GRANT),
             "connected_at": Field(Word.TIME, _GRANT),
             "refreshed_at": Field(Word.TIME, _GRANT),
+            "claim": Field(Word.RANDOM_ID, _BOOKKEEPING, optional=True),
+            "held_until": Field(Word.TIME, _BOOKKEEPING),
         },
         Kind.ATTEMPT: {
             "id": Field(Word.DIGEST, _GRANT),
@@ -190,6 +192,8 @@ def connection_of(document: object) -> Connection:
         org_version=read.number("org_version"),
         connected_at=read.number("connected_at"),
         refreshed_at=read.number("refreshed_at"),
+        claim=read.text_if_any("claim"),
+        held_until=read.number("held_until"),
     )
 
 

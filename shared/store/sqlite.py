@@ -21,7 +21,7 @@ from shared.store.records import (
     tenant_of,
     user_of,
 )
-from shared.store.sqlite_file import BUSY_S, SqliteFile, Values
+from shared.store.sqlite_file import BUSY_S, Found, SqliteFile, Values, Written
 
 InTenant = TypeVar("InTenant", Tenant, User, Connection)
 Row = TypeVar("Row", Tenant, User, Connection, ConnectAttempt, Run)
@@ -58,15 +58,16 @@ class SqliteStore:
 
 # An etag is the database's own, drawn anew for each write, so that a row that was deleted and made again
 # never matches what somebody read before.
-_ROW = "SELECT document, etag FROM tenants WHERE tenant = :tenant AND id = :id"
-_TWO_ROWS = "SELECT id, document, etag FROM tenants WHERE tenant = :tenant AND id IN (:first, :second)"
+_ROW = "SELECT document, etag, saved_at FROM tenants WHERE tenant = :tenant AND id = :id"
+_TWO_ROWS = "SELECT id, document, etag, saved_at FROM tenants WHERE tenant = :tenant AND id IN (:first, :second)"
 _CONNECTIONS = """
-    SELECT document, etag FROM tenants WHERE tenant = :tenant AND owner = :owner ORDER BY connected_at, id"""
+    SELECT document, etag, saved_at FROM tenants WHERE tenant = :tenant AND owner = :owner ORDER BY connected_at, id"""
 _CREATE_ROW = """
-    INSERT INTO tenants (tenant, id, owner, connected_at, document, etag)
-    VALUES (:tenant, :id, :owner, :connected_at, :document, :new_etag) ON CONFLICT DO NOTHING"""
+    INSERT INTO tenants (tenant, id, owner, connected_at, saved_at, document, etag)
+    VALUES (:tenant, :id, :owner, :connected_at, :now, :document, :new_etag) ON CONFLICT DO NOTHING"""
 _REPLACE_ROW = """
-    UPDATE tenants SET owner = :owner, connected_at = :connected_at, document = :document, etag = :new_etag
+    UPDATE tenants
+    SET owner = :owner, connected_at = :connected_at, saved_at = :now, document = :document, etag = :new_etag
     WHERE tenant = :tenant AND id = :id AND etag = :etag"""
 _FORGET_ROW = "DELETE FROM tenants WHERE tenant = :tenant AND id = :id AND etag = :etag"
 
@@ -103,14 +104,15 @@ class SqliteTenant:
 
     def tenant_and_connection(self, connection: ConnectionId) -> tuple[Tenant | None, Connection | None]:
         """Both rows as they were at one moment."""
-        tenant, joined = f"t:{self.ref}", f"c:{connection}"
+        tenant, joined, now = f"t:{self.ref}", f"c:{connection}", self.file.now()
         rows = self.file.read(_TWO_ROWS, {"tenant": self.ref, "first": tenant, "second": joined})
-        found = {key: (document, etag) for key, document, etag in rows}
-        return _named(tenant, found.get(tenant), tenant_of), _named(joined, found.get(joined), connection_of)
+        found = {key: (document, etag, saved_at) for key, document, etag, saved_at in rows}
+        row = _named(joined, found.get(joined), connection_of)
+        return _named(tenant, found.get(tenant), tenant_of), row and replace(row, read_at=now)
 
     def save_tenant(self, tenant: Tenant) -> Tenant:
         """Create or replace the tenant's row. Raises RecordUnreadable for another tenant's."""
-        return self._saved(Kind.TENANT, tenant)
+        return self._saved(Kind.TENANT, tenant)[0]
 
     def user(self, owner: OwnerDigest) -> User | None:
         """The user whom that digest names."""
@@ -118,16 +120,19 @@ class SqliteTenant:
 
     def save_user(self, user: User) -> User:
         """Create or replace a user."""
-        return self._saved(Kind.USER, user)
+        return self._saved(Kind.USER, user)[0]
 
     def connections(self, owner: OwnerDigest) -> Sequence[Connection]:
         """A user's connections, oldest first."""
+        now = self.file.now()
         rows = self.file.read(_CONNECTIONS, {"tenant": self.ref, "owner": owner})
-        return [_sound(row, row.owner == owner) for row in (_row(found, connection_of) for found in rows)]
+        read = (replace(_row(found, connection_of), read_at=now) for found in rows)
+        return [_sound(row, row.owner == owner) for row in read]
 
     def save_connection(self, connection: Connection) -> Connection:
         """Create or replace a connection."""
-        return self._saved(Kind.CONNECTION, connection)
+        saved, at = self._saved(Kind.CONNECTION, connection)
+        return replace(saved, saved_at=at, read_at=at)
 
     def forget_connection(self, connection: Connection) -> None:
         """Delete a connection as it was read; Conflict when it has changed, nothing when it is gone."""
@@ -154,7 +159,7 @@ class SqliteTenant:
             "outcome": run.outcome.value,
             "etag": run.etag,
         }
-        return replace(run, etag=_written(self.file, _CREATE_RUN, _REPLACE_RUN, columns))
+        return replace(run, etag=_written(self.file, _CREATE_RUN, _REPLACE_RUN, columns).etag)
 
     def stale_runs(self, started_before: int, limit: int) -> Sequence[Run | None]:
         """Runs still `started` that began before that instant (epoch milliseconds), oldest first; None if unreadable.
@@ -174,7 +179,8 @@ class SqliteTenant:
         rows = self.file.read(_ROW, {"tenant": self.ref, "id": key})
         return _named(key, rows[0] if rows else None, read)
 
-    def _saved(self, kind: Kind, row: InTenant) -> InTenant:
+    def _saved(self, kind: Kind, row: InTenant) -> tuple[InTenant, int]:
+        """The row as written, and when that was."""
         document = _text(kind, row)
         if isinstance(row, Tenant) and row.ref != self.ref:
             raise RecordUnreadable
@@ -187,7 +193,8 @@ class SqliteTenant:
             "connected_at": joined.connected_at if joined else None,
             "etag": row.etag,
         }
-        return replace(row, etag=_written(self.file, _CREATE_ROW, _REPLACE_ROW, columns))
+        etag, at = _written(self.file, _CREATE_ROW, _REPLACE_ROW, columns)
+        return replace(row, etag=etag), at
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +222,7 @@ class SqliteAttempt:
             "expires_at": attempt.expires_at,
             "etag": attempt.etag,
         }
-        return replace(attempt, etag=_written(self.file, _CREATE_ATTEMPT, _REPLACE_ATTEMPT, columns))
+        return replace(attempt, etag=_written(self.file, _CREATE_ATTEMPT, _REPLACE_ATTEMPT, columns).etag)
 
 
 def _key(row: Tenant | User | Connection) -> str:
@@ -229,7 +236,7 @@ def _key(row: Tenant | User | Connection) -> str:
             return f"c:{row.id}"
 
 
-def _named(key: str, found: tuple[str, ...] | None, read: Callable[[object], InTenant]) -> InTenant | None:
+def _named(key: str, found: Found | None, read: Callable[[object], InTenant]) -> InTenant | None:
     """The row that was found under that id, if it is the one that belongs there."""
     if found is None:
         return None
@@ -243,17 +250,19 @@ def _sound(row: Row, belongs: bool) -> Row:  # noqa: FBT001  one fact of one row
     return row
 
 
-def _row(found: tuple[str, ...], read: Callable[[object], Row]) -> Row:
-    """The row in a document's text and its etag."""
-    document, etag = found
+def _row(found: Found, read: Callable[[object], Row]) -> Row:
+    """The row in a document's text, with its etag and, of a connection, when it was saved."""
+    document, etag, *times = found
     try:
         parsed = json.loads(document, object_pairs_hook=_once)
-    except (ValueError, RecursionError):
+        saved_at = sum(int(time) for time in times)
+    except (ValueError, OverflowError, RecursionError):
         raise RecordUnreadable from None
-    return replace(read(parsed), etag=etag)
+    row = replace(read(parsed), etag=etag)
+    return replace(row, saved_at=saved_at) if isinstance(row, Connection) else row
 
 
-def _stale_run(found: tuple[str, ...]) -> Run | None:
+def _stale_run(found: Found) -> Run | None:
     try:
         run = _row(found, run_of)
         return _sound(run, run.outcome is Outcome.STARTED)
@@ -272,9 +281,9 @@ def _text(kind: Kind, row: Record) -> str:
     return json.dumps(document_of(kind, row), separators=(",", ":"), sort_keys=True)
 
 
-def _written(file: SqliteFile, create: str, replacement: str, columns: Values) -> str:
-    """The new etag. Raises Conflict when the row is there already, or not as it was read."""
-    etag = file.change(create if columns["etag"] is None else replacement, columns)
-    if etag is None:
+def _written(file: SqliteFile, create: str, replacement: str, columns: Values) -> Written:
+    """The new etag and the time. Raises Conflict when the row is there already, or not as it was read."""
+    written = file.change(create if columns["etag"] is None else replacement, columns)
+    if written is None:
         raise Conflict
-    return etag
+    return written

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from shared.errors import BadSettings, StoreUnavailable
 from shared.ports import Clock
@@ -15,7 +16,7 @@ from shared.ports import Clock
 MARK = 0x464C5257
 """The application id in the file's header ("FLRW"), by which we know our own."""
 
-VERSION = 1
+VERSION = 2
 """The version of the tables below; a file of another one is not touched."""
 
 BUSY_S = 5.0
@@ -27,7 +28,7 @@ PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 PRAGMA secure_delete = ON;
 CREATE TABLE tenants (
-    tenant TEXT NOT NULL, id TEXT NOT NULL, owner TEXT, connected_at INTEGER,
+    tenant TEXT NOT NULL, id TEXT NOT NULL, owner TEXT, connected_at INTEGER, saved_at INTEGER NOT NULL,
     document TEXT NOT NULL, etag TEXT NOT NULL,
     PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
@@ -61,8 +62,19 @@ _SQLITE = b"SQLite format 3\0"
 _ETAG = "SELECT lower(hex(randomblob(16)))"
 _SWEEP = "DELETE FROM attempts WHERE expires_at <= :now"
 
+
+class Written(NamedTuple):
+    """What a row has got by being written: its etag, and when that was by the store's clock."""
+
+    etag: str
+    at: int
+
+
 Values = Mapping[str, str | int | None]
-Rows = list[tuple[str, ...]]
+Found = tuple[str, ...]
+"""One row as SQLite gives it; whole numbers stand where a column is one."""
+
+Rows = list[Found]
 
 
 class SqliteFile:
@@ -87,13 +99,17 @@ class SqliteFile:
         except (OSError, sqlite3.Error):
             raise BadSettings("STORE_PATH must name a file of ours in a folder that we may write to.") from None
 
+    def now(self) -> int:
+        """The store's clock, in epoch milliseconds."""
+        return self._clock()
+
     def read(self, question: str, values: Values) -> Rows:
         """The answer of one statement, which sees one state of the store."""
         with self._connection() as connection:
             return connection.execute(question, values).fetchall()
 
-    def change(self, change: str, values: Values) -> str | None:
-        """A new etag, when the statement, which may take it as `:new_etag`, changed a row and is safe on disk.
+    def change(self, change: str, values: Values) -> Written | None:
+        """A new etag and the time, which the statement may take as `:new_etag` and `:now`, once they are safe on disk.
 
         None when it changed nothing. Lapsed attempts go with every change.
         """
@@ -103,9 +119,11 @@ class SqliteFile:
         try:
             with self._connection() as connection, connection:
                 connection.execute("BEGIN IMMEDIATE")
-                connection.execute(_SWEEP, {"now": self._clock()})
+                now = self._clock()
+                connection.execute(_SWEEP, {"now": now})
                 (etag,) = connection.execute(_ETAG).fetchone()
-                return etag if connection.execute(change, {**values, "new_etag": etag}).rowcount else None
+                changed = connection.execute(change, {**values, "new_etag": etag, "now": now}).rowcount
+                return Written(etag, now) if changed else None
         finally:
             self._turn.release()
 

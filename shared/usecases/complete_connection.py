@@ -8,6 +8,7 @@ from shared.errors import AttemptSpent, Conflict, FlowRunnerError, NextAction, T
 from shared.model.connections import (
     COMPLETION_TRIES,
     CONNECTIONS_PER_USER,
+    DAY_MS,
     OPEN_ATTEMPTS,
     AttemptId,
     AttemptState,
@@ -28,7 +29,7 @@ from shared.model.identity import OpenAttempt, Principal
 from shared.model.requests import CompleteConnection
 from shared.ports import Clock, SalesforceOAuth, Store
 from shared.usecases.admission import Admission, Admitted, until_settled
-from shared.usecases.connect import DAY_MS, digest_of, refuse_changes
+from shared.usecases.connect import digest_of, refuse_changes
 from shared.usecases.grants import Grants, refuse_foreign
 
 

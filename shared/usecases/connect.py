@@ -14,6 +14,7 @@ from shared.model.connections import (
     ATTEMPT_LIFE_MS,
     CHANGES_PER_DAY,
     COMPLETION_LIFE_MS,
+    DAY_MS,
     OPEN_ATTEMPTS,
     AttemptId,
     AttemptState,
@@ -29,8 +30,6 @@ from shared.model.sealed import Place
 from shared.ports import Clock, Keyring, Randomness, SalesforceOAuth, Store
 from shared.usecases.admission import Admission, Admitted, until_settled
 from shared.usecases.enrol import Enrol
-
-DAY_MS = 24 * 60 * 60 * 1_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.errors import ConnectionNotFound
-from shared.model.connections import Connection, OpenConnection, OrgFacts
+from shared.model.connections import DAY_MS, Connection, OpenConnection, OrgFacts
 from shared.model.identity import Principal, Tenant
 from shared.ports import Clock
 from shared.usecases.admission import Admission, Admitted, until_settled
-from shared.usecases.connect import DAY_MS
 from shared.usecases.grants import Grants
 
 Joined = tuple[Connection, OrgFacts | None]

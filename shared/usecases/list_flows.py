@@ -8,7 +8,7 @@ from shared.model.flows import Flow, FlowId, FlowName, FlowSummary, flow_name
 from shared.model.identity import Principal
 from shared.ports import FlowCache
 from shared.usecases.admission import Admission, Admitted
-from shared.usecases.grants import Grants, LiveConnection
+from shared.usecases.sessions import LiveConnection, Sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,13 @@ class ListFlows:
     """The Flows that the caller may run over one connection."""
 
     admission: Admission
-    grants: Grants
+    sessions: Sessions
     catalogue: Catalogue
 
     def __call__(self, caller: Principal, connection: str) -> Sequence[tuple[FlowId, FlowSummary]]:
         """Each Flow with our name for it."""
         admitted, row = self.admission.connected(caller, connection)
-        live = self.grants.live(admitted, row)
+        live = self.sessions.live(admitted, row)
         return [(flow_id(admitted, live.org, f.name), f) for f in self.catalogue.flows(admitted, live)]
 
 
@@ -72,14 +72,14 @@ class DescribeFlow:
     """What one Flow declares."""
 
     admission: Admission
-    grants: Grants
+    sessions: Sessions
     catalogue: Catalogue
 
     def __call__(self, caller: Principal, connection: str, name: str) -> KnownFlow:
         """The Flow with our name for it. Raises FlowNotFound before any call for a name that no Flow can have."""
         proved = flow_name(name)
         admitted, row = self.admission.connected(caller, connection)
-        live = self.grants.live(admitted, row)
+        live = self.sessions.live(admitted, row)
         return KnownFlow(flow_id(admitted, live.org, proved), self.catalogue.flow(admitted, live, proved))
 
 

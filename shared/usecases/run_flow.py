@@ -12,8 +12,8 @@ from shared.model.requests import RunFlowBody
 from shared.model.runs import FlowResult, Outcome, Run, RunAnswer, RunId
 from shared.ports import Clock, Emit
 from shared.usecases.admission import Admission, Admitted
-from shared.usecases.grants import Grants
 from shared.usecases.list_flows import Catalogue, flow_id
+from shared.usecases.sessions import Sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class RunFlow:
     """
 
     admission: Admission
-    grants: Grants
+    sessions: Sessions
     catalogue: Catalogue
     clock: Clock
     emit: Emit
@@ -34,13 +34,13 @@ class RunFlow:
         """The answer. A problem before the record is written leaves the key free; one after it carries `run`."""
         proved = flow_name(name)
         admitted, row = self.admission.connected(caller, connection)
-        flow = flow_id(admitted, self.grants.org(admitted, row), proved)
+        flow = flow_id(admitted, self.sessions.org(admitted, row), proved)
         run = Run(RunId(admitted.digest("run", row.user, key)), row.user, row.id, flow, self.clock())
         # A repeat must send nothing, not even a describe; where none would be sent it is looked for below.
         repeat = None if self.catalogue.holds(admitted, row, proved) else _repeat(admitted, run)
         if repeat:
             return repeat
-        live = self.grants.live(admitted, row)
+        live = self.sessions.live(admitted, row)
         described = self.catalogue.flow(admitted, live, proved)
         try:
             inputs = _inputs(described, asked)

@@ -73,13 +73,16 @@ WALLS: Mapping[str, Wall] = MappingProxyType(
 
 COLLABORATORS: Mapping[str, str] = MappingProxyType(
     {
+        "commit_grant": "admission grants",
         "complete_connection": "admission connect grants",
         "connect": "admission enrol",
-        "connections": "admission connect grants",
+        "connections": "admission grants",
         "enrol": "admission",
         "grants": "admission",
-        "list_flows": "admission grants",
-        "run_flow": "admission grants list_flows",
+        "list_flows": "admission sessions",
+        "refresh": "admission breaker commit_grant flights grants refresh_failures",
+        "run_flow": "admission list_flows sessions",
+        "sessions": "admission grants refresh",
     }
 )
 """Use cases that work with other use cases: each pair is wanted, and there are no others."""
@@ -236,10 +239,16 @@ def test_what_is_reserved_is_used_by_its_owners_alone(reserved: Reserved) -> Non
     assert misuses(everything(), reserved) == []
 
 
-def test_only_identity_makes_a_principal() -> None:
-    made = "shared.model.identity.Principal"
-    others = [s for s in figures.product() if not is_under(s.module, ["shared.identity"])]
-    assert [c.where for s in others for c in calls(s) if c.name == made] == []
+@pytest.mark.parametrize(
+    ("proof", "maker"),
+    [
+        ("shared.model.identity.Principal", "shared.identity.issuers"),
+        ("shared.usecases.admission.Admitted", "shared.usecases.admission"),
+    ],
+)
+def test_what_proves_a_caller_is_made_in_one_place(proof: str, maker: str) -> None:
+    others = [s for s in figures.product() if s.module != maker]
+    assert [c.where for s in others for c in calls(s) if c.name == proof] == []
 
 
 def test_identity_does_make_principals() -> None:

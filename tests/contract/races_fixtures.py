@@ -3,7 +3,6 @@
 import multiprocessing
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import count
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
@@ -13,7 +12,7 @@ from shared.errors import Conflict
 from shared.model.sealed import Place, Sealed
 from shared.ports import Keyring, Store
 from tests.contract.keyring_fixtures import KEYRINGS
-from tests.contract.store_fixtures import NOW, REF, SetClock, a_connection, a_run, open_store
+from tests.contract.store_fixtures import NOW, REF, SetClock, a_connection, a_run, hex_of, open_store
 
 Result = TypeVar("Result")
 Row = TypeVar("Row")
@@ -85,16 +84,15 @@ def _wins(write: Callable[[Row], object], row: Row) -> bool:
     return True
 
 
-def replacing(gate: Gate, opened: Opened, racer: int, rounds: int) -> list[bool]:
-    """In each round everybody reads one connection, then tries to replace it: which rounds this one won."""
+def claiming(gate: Gate, opened: Opened, racer: int, rounds: int) -> list[bool]:
+    """In each round everybody reads one connection, then tries to claim it: which rounds this one won."""
     rows, won = opened().tenant(REF), []
     for number in range(rounds):
         gate.wait(WAIT_S)
         _, row = rows.tenant_and_connection(a_connection().id)
         assert row is not None
-        mine = replace(row, refreshed_at=NOW + number, version=racer + 1)
         gate.wait(WAIT_S)
-        won.append(_wins(rows.save_connection, mine))
+        won.append(_wins(rows.save_connection, row.claimed(hex_of(number * 100 + racer))))
     return won
 
 

@@ -124,7 +124,7 @@ def changed(row: Record) -> Record:
         case User():
             return row.changing(1)
         case Connection():
-            return row.ended(Reason.GRANT_ENDED)
+            return row.ended()
         case ConnectAttempt():
             return replace(row, tries=row.tries + 1)
         case Run():
@@ -215,6 +215,8 @@ CONNECTIONS = st.builds(
     org_version=_versions,
     connected_at=_times,
     refreshed_at=_times,
+    claim=st.none() | _hex32,
+    held_until=_times,
 )
 ATTEMPTS = st.builds(
     ConnectAttempt,

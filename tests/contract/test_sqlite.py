@@ -15,6 +15,7 @@ from shared.model.identity import OwnerDigest, Tenant, TenantRef, UserId
 from shared.model.runs import Outcome, RunId
 from shared.store.records import Record
 from shared.store.sqlite import SqliteStore
+from shared.store.sqlite_file import VERSION
 from tests.contract.races_fixtures import WAIT_S, Gate, race_threads
 from tests.contract.store_fixtures import (
     NOW,
@@ -148,7 +149,9 @@ def test_another_products_database_stops_the_start_and_stays_as_it_is(
         assert refused_as_it_is(path, clock)
 
 
-@pytest.mark.parametrize("pragma", ["user_version = 0", "user_version = 2", "application_id = 7"])
+@pytest.mark.parametrize(
+    "pragma", [f"user_version = {VERSION - 1}", f"user_version = {VERSION + 1}", "application_id = 7"]
+)
 def test_a_version_that_we_do_not_know_stops_the_start(path: Path, clock: SetClock, pragma: str) -> None:
     SqliteStore(path, clock)
     with by_hand(path) as connection:
@@ -160,7 +163,7 @@ def test_a_version_that_we_do_not_know_stops_the_start(path: Path, clock: SetClo
 def test_a_version_that_changes_after_the_start_is_a_store_that_is_away(path: Path, clock: SetClock) -> None:
     store = SqliteStore(path, clock)
     with by_hand(path) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
 
     with pytest.raises(StoreUnavailable):
         store.ping()
@@ -264,6 +267,16 @@ def test_a_document_that_says_a_thing_twice_is_unreadable(path: Path, sqlite: Sq
 
     with pytest.raises(RecordUnreadable):
         read(sqlite, a_run())
+
+
+@pytest.mark.parametrize("time", ["'soon'", "9e999", "x'00'"])
+def test_a_time_of_writing_that_is_none_is_unreadable(path: Path, sqlite: SqliteStore, time: str) -> None:
+    save(sqlite, a_connection())
+    with by_hand(path) as connection:
+        connection.execute(f"UPDATE tenants SET saved_at = {time}")  # noqa: S608  our own values
+
+    with pytest.raises(RecordUnreadable):
+        read(sqlite, a_connection())
 
 
 OTHER = hex_of(9)

@@ -8,7 +8,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from shared.errors import Conflict, RecordUnreadable
-from shared.model.connections import ConnectionId, Grant
+from shared.model.connections import Connection, ConnectionId, Grant
 from shared.model.email import EmailContext
 from shared.model.flows import FlowId, FlowInputs, FlowOutputs
 from shared.model.identity import OwnerDigest, TenantRef, UserId
@@ -187,6 +187,18 @@ def test_a_connection_id_out_of_an_address_finds_nothing_else(rows: TenantStore,
 
 
 # --- connections
+
+
+def test_a_connection_comes_with_the_stores_own_times(rows: TenantStore, clock: SetClock) -> None:
+    seen: list[Connection | None] = []
+    row = a_connection()
+    for _ in range(2):
+        row = rows.save_connection(replace(row, saved_at=1, read_at=2))
+        clock.now += 5_000
+        seen += [row, rows.tenant_and_connection(row.id)[1], *rows.connections(OWNER)]
+
+    times = [(row.saved_at - NOW, row.read_at - NOW) for row in seen if row]
+    assert times == [(0, 0), (0, 5_000), (0, 5_000), (5_000, 5_000), (5_000, 10_000), (5_000, 10_000)]
 
 
 def test_connections_are_listed_oldest_first(rows: TenantStore) -> None:

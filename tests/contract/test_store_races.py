@@ -14,11 +14,11 @@ from tests.contract.races_fixtures import (
     Gate,
     Opened,
     arriving,
+    claiming,
     creating,
     forgetting,
     race_processes,
     race_threads,
-    replacing,
     store_there,
     writing,
 )
@@ -30,6 +30,7 @@ from tests.contract.store_fixtures import (
     a_connection,
     a_run,
     an_attempt,
+    hex_of,
     open_store,
 )
 
@@ -56,14 +57,16 @@ def one_winner_each(results: list[list[bool]]) -> bool:
     return all(sum(round_) == 1 for round_ in zip(*results, strict=True))
 
 
-def test_of_all_who_replace_with_one_etag_exactly_one_wins(store: Store, race: Race) -> None:
+def test_of_all_who_claim_a_connection_at_once_exactly_one_wins(store: Store, race: Race) -> None:
     store.tenant(REF).save_connection(a_connection())
-    results = race(replacing, 4, 25)
+    results = race(claiming, 4, 25)
 
     assert one_winner_each(results)
     _, last = store.tenant(REF).tenant_and_connection(a_connection().id)
     assert last is not None
-    assert (last.refreshed_at, results[last.version - 1][-1]) == (NOW + 24, True)
+    (winner,) = (racer for racer, won in enumerate(results) if won[-1])
+    assert last.claim == hex_of(24 * 100 + winner)
+    assert replace(last, claim=None, reason=None, etag=None) == a_connection()
 
 
 def test_of_all_who_create_one_row_exactly_one_wins(store: Store, race: Race) -> None:

@@ -37,7 +37,7 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-COMMANDS = ["help", "install", "demo", "run", "test", "readme", "smoke", "figures", "check", "lock", "clean"]
+COMMANDS = ["help", "install", "demo", "run", "test", "readme", "soak", "smoke", "figures", "check", "lock", "clean"]
 
 
 def test_make_alone_lists_the_commands() -> None:

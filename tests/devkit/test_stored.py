@@ -65,6 +65,7 @@ def test_a_store_that_cannot_be_read_is_an_sqlite_error(tmp_path: Path) -> None:
     ("name", "value", "text"),
     [
         ("finished_at", 1_795_559_608_103, "2026-11-24 22:33:28 UTC"),
+        ("held_until", 1_795_559_608_103, "2026-11-24 22:33:28 UTC"),
         ("finished_at", None, "-"),
         ("completion_expires_at", 0, "0"),
         ("tries", 3, "3"),

@@ -1,4 +1,6 @@
-"""What every answer carries: the header set, the correlation id, the ETag."""
+"""What every answer carries: the header set, the correlation id, the ETag; and what a connection's says."""
+
+from dataclasses import replace
 
 import azure.functions as func
 import pytest
@@ -6,7 +8,9 @@ from pydantic import JsonValue
 
 from functions._http import Handler, reply, reply_tagged
 from shared.errors import NextAction, NotSignedIn
-from shared.model.answers import DisconnectedView, HealthView
+from shared.model.answers import ConnectionView, DisconnectedView, HealthView
+from shared.model.connections import Connection, OrgFacts, Reason
+from tests.contract.store_fixtures import NOW, a_connection
 from tests.edge.edge_fixtures import ERROR_STATUSES, OWN_ID, Desk, ask, document, fine, of_status, raising, refused
 
 HEADER_SET = {
@@ -55,6 +59,31 @@ def test_a_handlers_own_header_stands() -> None:
 def test_an_answer_speaks_camel_case() -> None:
     answer = reply(200, DisconnectedView(revoked=False, next_action=NextAction.CHECK_SALESFORCE))
     assert document(answer) == {"revoked": False, "nextAction": "check-salesforce"}
+
+
+DAY = 24 * 60 * 60 * 1_000
+CONNECTED, ENDS = a_connection(), NOW + 30 * DAY
+
+
+@pytest.mark.parametrize(
+    ("row", "age_ms", "said"),
+    [
+        (CONNECTED, 23 * DAY - 1, ("connected", None, None, ENDS)),
+        (CONNECTED, 23 * DAY, ("connected", None, "idle", ENDS)),
+        (CONNECTED, 30 * DAY - 1, ("connected", None, "idle", ENDS)),
+        (CONNECTED, 30 * DAY, ("needs-reconnect", "idle", None, None)),
+        (CONNECTED.held(Reason.IP_RESTRICTED, NOW), DAY, ("connected", "ip-restricted", None, ENDS)),
+        (CONNECTED.held(Reason.SESSION_REFUSED, NOW), 24 * DAY, ("connected", "session-refused", "idle", ENDS)),
+        (CONNECTED.ended(), 24 * DAY, ("needs-reconnect", "grant-ended", None, None)),
+        (CONNECTED.ended(), 31 * DAY, ("needs-reconnect", "grant-ended", None, None)),
+    ],
+)
+def test_a_connection_says_what_is_the_matter_and_when_it_will_end(
+    row: Connection, age_ms: int, said: tuple[str, str | None, str | None, int | None]
+) -> None:
+    org = OrgFacts("00D", "005", "https://acme.my.salesforce.com", "https://login.salesforce.com", sandbox=False)
+    found = document(reply(200, ConnectionView.of(replace(row, read_at=NOW + age_ms), org)))
+    assert tuple(found[name] for name in ("state", "reason", "warning", "idleEndsAt")) == said
 
 
 # The trace

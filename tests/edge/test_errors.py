@@ -15,11 +15,14 @@ from functions._http import HEADERS, Edge, Handler
 from shared import errors
 from shared.errors import ClaimsNeeded, FieldError, FlowRunnerError, MethodNotAllowed, NotSignedIn
 from shared.model.answers import RunView
-from shared.model.connections import ConnectionId
+from shared.model.connections import ConnectionId, Reason
 from shared.model.events import EventName
 from shared.model.flows import FlowId
 from shared.model.identity import Principal, Role, UserId
+from shared.model.refreshing import FailureClass, RefreshFailed
 from shared.model.runs import Outcome, Run, RunId
+from shared.usecases.refresh_failures import HANDLING, RefreshLimits
+from tests.contract.store_fixtures import NOW, a_connection, hex_of
 from tests.edge.edge_fixtures import (
     ADD_IN,
     ERROR_STATUSES,
@@ -90,6 +93,52 @@ def test_a_problem_after_a_run_began_carries_the_run() -> None:
 def test_a_plain_member_stands_beside_the_rest() -> None:
     found = document(refused(errors.OrgSetup(members={"cause": "api-disabled", "run": None})))
     assert (found["cause"], set(found)) == ("api-disabled", {"cause", *MEMBERS})
+
+
+K, LATER = FailureClass, Reason.OUTCOME_UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("failed", "expected", "members", "retry_after"),
+    [
+        (RefreshFailed(K.TRANSIENT, retry_after=30), (503, "salesforce-unavailable", "retry"), {}, "30"),
+        (RefreshFailed(K.TRANSIENT), (503, "salesforce-unavailable", "retry"), {}, "5"),
+        (
+            RefreshFailed(K.TRANSIENT, Reason.LOGIN_LIMIT, retry_after=3_600),
+            (429, "org-limit", "retry"),
+            {},
+            "3600",
+        ),
+        (RefreshFailed(K.UNCERTAIN), (503, "salesforce-unavailable", "retry"), {"cause": LATER}, "45"),
+        (RefreshFailed(K.GRANT_DEAD), (409, "reconnect-needed", "reconnect"), {"reason": "grant-ended"}, None),
+        *(
+            (RefreshFailed(K.OPERATOR, cause), (502, "salesforce-unusable", "none"), {"cause": cause}, None)
+            for cause in (Reason.OUR_CREDENTIALS, Reason.OUR_ADDRESS, Reason.OUR_REQUEST)
+        ),
+        *(
+            (RefreshFailed(K.ORG_SETUP, cause), (403, "org-setup", "ask-admin"), {"cause": cause}, "60")
+            for cause in (Reason.IP_RESTRICTED, Reason.USER_BLOCKED, Reason.APP_NOT_INSTALLED, Reason.APP_BLOCKED)
+        ),
+        (
+            RefreshFailed(K.ORG_SETUP, Reason.UNEXPLAINED),
+            (403, "org-setup", "reconnect"),
+            {"cause": "refused-without-reason"},
+            "60",
+        ),
+    ],
+    ids=lambda value: str(getattr(value, "cause", None) or value),
+)
+def test_each_class_of_failed_refresh_is_a_problem_of_its_own(
+    failed: RefreshFailed, expected: tuple[int, str, str], members: dict[str, str], retry_after: str | None
+) -> None:
+    row, limits = replace(a_connection().claimed(hex_of(1)), saved_at=NOW, read_at=NOW), RefreshLimits(45, 20, 60)
+    handling = HANDLING[failed.kind]
+    response = refused(handling.problem(handling.row(row, failed, limits), failed))
+    found = document(response)
+    status, slug, next_action = expected
+    assert (response.status_code, response.headers.get("Retry-After")) == (status, retry_after)
+    assert (found["type"], found["nextAction"]) == (f"https://flow-runner.com/problems/{slug}", next_action)
+    assert {name: value for name, value in found.items() if name not in MEMBERS} == members
 
 
 # The headers that go with some errors

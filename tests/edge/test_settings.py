@@ -156,10 +156,16 @@ BROKEN: dict[str, dict[str, list[str]]] = {
     "KEYS": {"must be local": ["env"]},
     "STORE_PATH": {"is missing": [""]},
     "KEYS_PATH": {"is missing": [""]},
-    "SF_CONNECT_S": {"must be above 0": ["0"], "together pass the platform's cut": ["13"]},
-    "SF_RUN_S": {"must be above 0": ["-1"], "together pass the platform's cut": ["131"]},
-    "SF_METADATA_S": {"must be above 0": ["0"], "together pass the platform's cut": ["31"]},
-    "TOKEN_DEADLINE_S": {"must be above 0": ["0"], "together pass the platform's cut": ["51"]},
+    "SF_CONNECT_S": {"must be above 0": ["0"], "together pass the platform's cut": ["7"]},
+    "SF_RUN_S": {"must be above 0": ["-1"], "together pass the platform's cut": ["106"]},
+    "SF_METADATA_S": {"must be above 0": ["0"], "together pass the platform's cut": ["18"]},
+    "TOKEN_DEADLINE_S": {"must be above 0": ["0"], "must be at least twice TOKEN_DEADLINE_S": ["23"]},
+    "GRANT_LEASE_S": {
+        "must be at least twice TOKEN_DEADLINE_S": ["39", "0", "-1"],
+        "together pass the platform's cut": ["51"],
+    },
+    "REFRESH_FLOOR_S": {"must be 0 or above": ["-1"], "cannot be read: it is a whole number": ["0.5"]},
+    "BREAKER_S": {"must be above 0": ["0", "-1"]},
     "FLOW_CACHE_S": {"must be above 0": ["0"]},
     "PYTHON_THREADPOOL_THREAD_COUNT": {"cannot be read: it is a whole number": ["many"]},
 }
@@ -216,7 +222,8 @@ def test_an_identity_provider_is_needed() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("SF_RUN_S", "130"), ("SF_METADATA_S", "30"), ("TOKEN_DEADLINE_S", "50"), ("SF_CONNECT_S", "12")),
+        *(("SF_RUN_S", "105"), ("SF_METADATA_S", "17"), ("TOKEN_DEADLINE_S", "22"), ("SF_CONNECT_S", "6")),
+        *(("GRANT_LEASE_S", "40"), ("GRANT_LEASE_S", "50"), ("REFRESH_FLOOR_S", "0"), ("BREAKER_S", "1")),
         *(("TOKEN_LEEWAY_S", "0"), ("TOKEN_LEEWAY_S", "300")),
     ],
 )
@@ -259,6 +266,12 @@ def test_an_environment_that_is_not_named_is_production(absent: str) -> None:
 def test_enrolment_is_open_by_default_in_development_alone_and_else_as_it_is_set() -> None:
     set_so = load(DEVELOPMENT | {"ENROLMENT": "operator", "ENVIRONMENT": " Development "})
     assert [s.enrolment for s in (load(DEVELOPMENT), Settings(), set_so)] == ["open", "operator", "operator"]
+
+
+@pytest.mark.parametrize("name", ["SALESFORCE_CLIENT_SECRET", "SALESFORCE_SECOND_SECRET"])
+def test_settings_show_no_secret(name: str) -> None:
+    secret = secrets.token_hex(16)
+    assert secret not in repr(load(DEVELOPMENT | {name: secret}))
 
 
 def test_lists_are_divided_by_blanks_of_any_kind() -> None:

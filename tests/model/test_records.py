@@ -69,7 +69,7 @@ FACTS = OrgFacts(
 
 
 def test_a_connection_that_ended_keeps_all_but_its_grant() -> None:
-    ended = ROW.ended(Reason.GRANT_ENDED)
+    ended = ROW.ended()
     assert (ended.state, ended.reason, ended.grant) == (ConnectionState.NEEDS_RECONNECT, Reason.GRANT_ENDED, None)
     assert (ended.org, ended.link, ended.etag) == (ROW.org, ROW.link, ROW.etag)
 
@@ -121,7 +121,7 @@ def test_two_runs_aim_at_the_same_only_with_the_same_flow_and_connection() -> No
 
 # Names on the wire (design.md, section 4)
 
-CONNECTION = {"id", "state", "reason", "orgId", "instanceHost", "sandbox", "salesforceUser"}
+CONNECTION = {"id", "state", "reason", "orgId", "instanceHost", "sandbox", "salesforceUser", "warning", "idleEndsAt"}
 LISTED_FLOW = {"id", "flowId", "label", "kind", "runnable", "reason"}
 INPUT = {"recordType", "name", "label", "description", "type", "collection", "required", "source", "choices"}
 DECISION_10 = {"run", "outcome", "finished", "outputs", "replayed", "nextAction"}
@@ -163,7 +163,7 @@ def shown(view: Answer) -> dict[str, object]:
 
 
 def test_a_list_of_connections_shows_org_host_and_user_and_no_secret() -> None:
-    row = ROW.ended(Reason.OUTCOME_UNKNOWN)
+    row = ROW.held(Reason.OUTCOME_UNKNOWN, 7).ended()
     item = {
         "id": "3" * 32,
         "state": "needs-reconnect",
@@ -172,6 +172,8 @@ def test_a_list_of_connections_shows_org_host_and_user_and_no_secret() -> None:
         "instanceHost": "acme.my.salesforce.com",
         "sandbox": True,
         "salesforceUser": "005000000000001AAA",
+        "warning": None,
+        "idleEndsAt": None,
     }
     assert shown(ConnectionList.of([(row, FACTS)])) == {"items": [item], "nextCursor": None}
 

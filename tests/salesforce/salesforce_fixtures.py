@@ -1,5 +1,6 @@
 """The product's Salesforce clients wired to the devkit's Salesforce, and sockets that misbehave on command."""
 
+import json
 import secrets
 import socket
 import ssl
@@ -8,31 +9,36 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from shared.devkit.salesforce import SalesforceServer, consent
 from shared.devkit.salesforce.recording import Call
 from shared.errors import FlowRunnerError, SessionExpired
 from shared.model.connections import Consent, Environment, Grant, OrgFacts
+from shared.model.events import Event
+from shared.model.refreshing import RefreshFailed
 from shared.ports import Org
+from shared.salesforce.client_secrets import ClientSecrets
 from shared.salesforce.hosts import Hosts
 from shared.salesforce.oauth import OAuthClient
 from shared.salesforce.org import RestOrgs
 from shared.salesforce.pool import Pool
 
 CLIENT_ID = "3MVG9_the_app"
-CLIENT_SECRET = secrets.token_hex(32)
+CLIENT_SECRET, OTHER_SECRET = secrets.token_hex(32), secrets.token_hex(32)
 REDIRECT_URI = "https://middleware.example/v1/oauth/salesforce/callback"
 ADA, BEN = "ada@acme.example", "ben@acme.example"
+LOOK_ALIKE = "https://acme.my.salesforce.com.evil.example"
 WAIT = (2.0, 10.0)
 
 
 @dataclass
 class Wired:
-    """Both clients over one pool; `grant` is the last that was handed out."""
+    """Both clients over one pool, and what they told telemetry."""
 
     server: SalesforceServer
     pool: Pool
+    emitted: list[Event] = field(default_factory=list)
     hosts: Hosts = field(init=False)
     oauth: OAuthClient = field(init=False)
     orgs: RestOrgs = field(init=False)
@@ -42,8 +48,9 @@ class Wired:
         self.oauth = self.oauth_client()
         self.orgs = self.rest_orgs()
 
-    def oauth_client(self, *, deadline_s: float = 10.0, client_secret: str = CLIENT_SECRET) -> OAuthClient:
-        return OAuthClient(self.hosts, self.pool, CLIENT_ID, client_secret, REDIRECT_URI, 2.0, deadline_s)
+    def oauth_client(self, first: str = CLIENT_SECRET, second: str = "", *, deadline_s: float = 10.0) -> OAuthClient:
+        both = ClientSecrets(first, second, self.emitted.append)
+        return OAuthClient(self.hosts, self.pool, CLIENT_ID, both, REDIRECT_URI, 2.0, deadline_s)
 
     def rest_orgs(self, *, version: str = "66.0", run_s: float = 10.0, metadata_s: float = 10.0) -> RestOrgs:
         return RestOrgs(self.hosts, self.pool, version, 2.0, run_s, metadata_s)
@@ -74,8 +81,35 @@ class Wired:
     def calls(self, endpoint: str | None = None) -> list[Call]:
         return self.server.recorder.calls(endpoint)
 
-    def events(self) -> dict[str, int]:
-        return self.server.recorder.events()
+    def sent(self, endpoint: str, name: str) -> list[str]:
+        """One field of each form that was sent there."""
+        return [form(call.body)[name] for call in self.calls(endpoint)]
+
+    def revoked(self) -> int:
+        """How many tokens were really revoked."""
+        return self.server.recorder.events().get("revoked", 0)
+
+
+def form(body: str) -> dict[str, str]:
+    return dict(parse_qsl(body, strict_parsing=True))
+
+
+def token_answer(instance_url: str, **changes: str) -> str:
+    """The contract's own example of a signed identity (2.4), in a token answer that is good but for the changes."""
+    answer = {
+        "access_token": "a",
+        "refresh_token": "r",
+        "scope": "lightning api web refresh_token",
+        "instance_url": instance_url,
+        "id": "https://login.salesforce.com/id/00D000000000001EAA/005000000000001AAA",
+        "issued_at": "1766000000000",
+        "signature": "IEksI0k0+dm2GcDUWiQrzwyMEurPy7fX8bc+BHToZDY=",
+    }
+    return json.dumps(answer | changes)
+
+
+SIGNING_SECRET = "0123456789ABCDEF"
+"""By which that identity is signed."""
 
 
 class RawServer:
@@ -165,10 +199,17 @@ def told(error: BaseException) -> str:
     return "\n".join(texts)
 
 
-def raised(call: Callable[[], object]) -> FlowRunnerError | SessionExpired:
+def raised(call: Callable[[], object]) -> FlowRunnerError | SessionExpired | RefreshFailed:
     """The error of ours that a call ends with."""
     try:
         call()
-    except (FlowRunnerError, SessionExpired) as error:
+    except (FlowRunnerError, SessionExpired, RefreshFailed) as error:
         return error
     raise AssertionError("nothing was raised")
+
+
+def failed(call: Callable[[], object]) -> RefreshFailed:
+    """The failed refresh that a call ends with."""
+    error = raised(call)
+    assert isinstance(error, RefreshFailed)
+    return error

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from shared.devkit.salesforce.answers import NAMED
-from shared.salesforce.faults import Cause, Fault, FaultKind, classify
+from shared.model.connections import Reason
+from shared.salesforce.faults import Fault, FaultKind, classify
 
-K, C = FaultKind, Cause
+K, C = FaultKind, Reason
 TOKEN, REVOKE, USERINFO = (f"/services/oauth2/{name}" for name in ("token", "revoke", "userinfo"))
 LIST = "/services/data/v66.0/actions/custom/flow"
 FLOW = f"{LIST}/Create_Case"
@@ -45,7 +46,7 @@ def result(*, success: object = True, **members: object) -> dict[str, object]:
     [
         ("invalid_grant", "expired access/refresh token", K.RECONNECT, None),
         ("invalid_grant", "token request is already being processed", K.REFRESH_CONTENTION, None),
-        ("invalid_grant", "expired authorization code", K.RESTART_CONNECT, None),
+        ("invalid_grant", "expired authorization code", K.CODE_EXPIRED, None),
         ("invalid_grant", "invalid authorization code", K.RESTART_CONNECT, None),
         ("invalid_grant", "invalid code verifier", K.RESTART_CONNECT, None),
         ("invalid_grant", "code_verifier missing", K.RESTART_CONNECT, None),
@@ -56,10 +57,10 @@ def result(*, success: object = True, **members: object) -> dict[str, object]:
         ("invalid_grant", "user is frozen", K.USER_BLOCKED, C.USER_BLOCKED),
         ("invalid_grant", "ip restricted", K.CONFIGURATION, C.IP_RESTRICTED),
         ("invalid_grant", "ip restricted by app developer", K.CONFIGURATION, C.OUR_ADDRESS),
-        ("invalid_grant", "authentication failure", K.RECONNECT, None),
-        ("invalid_grant", "activation secret invalid", K.RECONNECT, None),
-        ("invalid_grant", "something that nobody has seen", K.RECONNECT, None),
-        ("invalid_grant", None, K.RECONNECT, None),
+        ("invalid_grant", "authentication failure", K.UNEXPLAINED, C.UNEXPLAINED),
+        ("invalid_grant", "activation secret invalid", K.UNEXPLAINED, C.UNEXPLAINED),
+        ("invalid_grant", "something that nobody has seen", K.UNEXPLAINED, C.UNEXPLAINED),
+        ("invalid_grant", None, K.UNEXPLAINED, C.UNEXPLAINED),
         ("invalid_client_id", "client identifier invalid", K.CONFIGURATION, C.OUR_CREDENTIALS),
         ("invalid_client", "invalid client credentials", K.CONFIGURATION, C.OUR_CREDENTIALS),
         ("invalid_client_credentials", None, K.CONFIGURATION, C.OUR_CREDENTIALS),
@@ -67,9 +68,9 @@ def result(*, success: object = True, **members: object) -> dict[str, object]:
         ("invalid_request", None, K.CONFIGURATION, C.OUR_REQUEST),
         ("redirect_uri_mismatch", "x", K.CONFIGURATION, C.OUR_REQUEST),
         ("invalid_scope", "x", K.CONFIGURATION, C.OUR_REQUEST),
-        ("rate_limit_exceeded", None, K.ORG_LIMIT, None),
-        ("invalid_grant", "login rate exceeded", K.ORG_LIMIT, None),
-        ("unheard_of", "login rate exceeded", K.ORG_LIMIT, None),
+        ("rate_limit_exceeded", None, K.ORG_LIMIT, C.LOGIN_LIMIT),
+        ("invalid_grant", "login rate exceeded", K.ORG_LIMIT, C.LOGIN_LIMIT),
+        ("unheard_of", "login rate exceeded", K.ORG_LIMIT, C.LOGIN_LIMIT),
         ("server_error", None, K.UPSTREAM_DOWN, None),
         ("temporarily_unavailable", "x", K.UPSTREAM_DOWN, None),
         ("OAUTH_APP_BLOCKED", "x", K.CONFIGURATION, C.APP_BLOCKED),
@@ -79,7 +80,7 @@ def result(*, success: object = True, **members: object) -> dict[str, object]:
     ],
 )
 def test_a_token_error_means(
-    status: int, error: str, description: str | None, expected: FaultKind, cause: Cause | None
+    status: int, error: str, description: str | None, expected: FaultKind, cause: Reason | None
 ) -> None:
     fault = judged(status, oauth(error, description), TOKEN)
     assert fault is not None
@@ -88,7 +89,7 @@ def test_a_token_error_means(
 
 
 def test_a_description_is_read_in_any_letter_case() -> None:
-    assert kind(400, oauth("invalid_grant", "Expired Authorization Code"), TOKEN) is K.RESTART_CONNECT
+    assert kind(400, oauth("invalid_grant", "Expired Authorization Code"), TOKEN) is K.CODE_EXPIRED
 
 
 @pytest.mark.parametrize("body", [oauth("invalid_grant", "expired access/refresh token"), PAGE, "", "x", [], None])
@@ -229,7 +230,7 @@ def test_a_401_is_a_dead_session_whatever_it_says() -> None:
         (405, "METHOD_NOT_ALLOWED", "x", K.UNUSABLE, None),
     ],
 )
-def test_a_rest_error_means(status: int, code: str, message: str, expected: FaultKind, cause: Cause | None) -> None:
+def test_a_rest_error_means(status: int, code: str, message: str, expected: FaultKind, cause: Reason | None) -> None:
     fault = judged(status, rest(code, message))
     assert fault is not None
     assert (fault.kind, fault.cause) == (expected, cause)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import JsonValue, TypeAdapter
 
 from shared.errors import FlowRunnerError, NextAction, SessionExpired
-from shared.salesforce.faults import Cause, Fault, FaultKind, classify, error_of
+from shared.model.connections import Reason
+from shared.salesforce.faults import Fault, FaultKind, classify, error_of
 from shared.salesforce.replies import DEPTH_MAX, read_json
 
 PATHS = st.one_of(
@@ -64,7 +65,7 @@ def test_classify_never_raises(status: int, headers: dict[str, str], body: str, 
         assert 200 <= status < 300 or status == 304
         return
     assert isinstance(fault.kind, FaultKind)
-    assert fault.cause is None or isinstance(fault.cause, Cause)
+    assert fault.cause is None or isinstance(fault.cause, Reason)
     assert re.fullmatch(r"([A-Z][A-Z0-9_]*|[a-z][a-z0-9_]*)?", fault.code)
     assert len(fault.code) <= 80
     assert fault.retry_after is None or 0 <= fault.retry_after <= 3600
@@ -135,7 +136,7 @@ def test_half_a_surrogate_pair_becomes_a_question_mark_and_a_whole_one_stays() -
 
 @pytest.mark.parametrize("kind", list(FaultKind))
 def test_every_kind_has_an_error_in_our_own_words(kind: FaultKind) -> None:
-    error = error_of(Fault(kind, "CANARY_CODE", Cause.IP_RESTRICTED, 30, "canary message"))
+    error = error_of(Fault(kind, "CANARY_CODE", Reason.IP_RESTRICTED, 30, "canary message"))
     assert "canary" not in f"{error} {error!r} {vars(error)}".lower()
 
 
@@ -143,6 +144,7 @@ def test_every_kind_has_an_error_in_our_own_words(kind: FaultKind) -> None:
     ("kind", "slug"),
     [
         (FaultKind.RECONNECT, "reconnect-needed"),
+        (FaultKind.UNEXPLAINED, "org-setup"),
         (FaultKind.REFRESH_CONTENTION, "salesforce-unavailable"),
         (FaultKind.RESTART_CONNECT, "attempt-spent"),
         (FaultKind.USER_BLOCKED, "org-setup"),
@@ -169,8 +171,8 @@ def test_a_dead_session_is_for_a_refresh_alone() -> None:
     assert isinstance(error_of(Fault(FaultKind.SESSION_EXPIRED)), SessionExpired)
 
 
-@pytest.mark.parametrize("cause", list(Cause))
-def test_a_cause_is_told_and_only_ours_is_no_matter_of_the_admin(cause: Cause) -> None:
+@pytest.mark.parametrize("cause", list(Reason))
+def test_a_cause_is_told_and_only_ours_is_no_matter_of_the_admin(cause: Reason) -> None:
     error = error_of(Fault(FaultKind.CONFIGURATION, cause=cause))
     assert isinstance(error, FlowRunnerError)
     assert error.members == {"cause": cause}

@@ -7,8 +7,17 @@ import pytest
 
 from shared.errors import FlowRunnerError, SessionExpired
 from shared.model.flows import FlowInputs, flow_name
+from shared.model.refreshing import RefreshFailed
 from shared.model.runs import FlowResult
-from tests.salesforce.salesforce_fixtures import CLIENT_SECRET, Wired, raised, told
+from tests.salesforce.salesforce_fixtures import (
+    CLIENT_SECRET,
+    OTHER_SECRET,
+    SIGNING_SECRET,
+    Wired,
+    raised,
+    token_answer,
+    told,
+)
 
 CANARY = "canary-7f3a"
 NAME = flow_name("Create_Case")
@@ -35,7 +44,7 @@ ANSWERS: Mapping[str, Mapping[str, object]] = {
 def secrets_of(wired: Wired) -> list[str]:
     """Every token and secret that went over the wire, and the canary."""
     wanted = ("access_token", "refresh_token", "client_secret", "code_verifier", "token")
-    found = [CANARY, CLIENT_SECRET]
+    found = [CANARY, CLIENT_SECRET, OTHER_SECRET]
     for call in wired.calls():
         found += [part.partition("=")[2] for part in call.body.split("&") if part.partition("=")[0] in wanted]
         found += [(call.header("Authorization") or "").removeprefix("Bearer ")]
@@ -44,7 +53,7 @@ def secrets_of(wired: Wired) -> list[str]:
 
 def leaks(wired: Wired, call: Callable[[], object]) -> list[str]:
     error = raised(call)
-    assert isinstance(error, FlowRunnerError | SessionExpired)
+    assert isinstance(error, FlowRunnerError | SessionExpired | RefreshFailed)
     assert (error.__cause__, error.__context__) == (None, None)
     everything = told(error)
     return [secret for secret in secrets_of(wired) if secret in everything]
@@ -85,8 +94,26 @@ def test_a_run_that_never_left_leaks_nothing(wired: Wired) -> None:
 def test_a_failed_refresh_leaks_nothing(wired: Wired, how: Mapping[str, object]) -> None:
     grant, facts = wired.exchange()
     wired.plan("token", **how)
-    client = wired.oauth_client(deadline_s=0.5)
+    client = wired.oauth_client(CLIENT_SECRET, OTHER_SECRET, deadline_s=0.5)
     assert leaks(wired, lambda: client.refresh(facts, grant)) == []
+
+
+@pytest.mark.parametrize("first", [CLIENT_SECRET, OTHER_SECRET], ids=["somebody else's", "secret refused"])
+def test_a_refused_refresh_leaks_nothing(wired: Wired, first: str) -> None:
+    grant, facts = wired.exchange()
+    wired.switch(id_url=f"https://{CANARY}.example/id/{facts.org_id}/{CANARY}")
+    client = wired.oauth_client(first, CLIENT_SECRET)
+    assert leaks(wired, lambda: client.refresh(facts, grant)) == []
+
+
+def test_a_token_that_cannot_be_used_is_not_told(wired: Wired) -> None:
+    grant, facts = wired.exchange()
+    tokens = {"access_token": f"{CANARY} x", "refresh_token": f"{CANARY}-r"}
+    identity = f"https://login.salesforce.com/id/{facts.org_id}/{facts.salesforce_user}"
+    for answer in (tokens | {"id": identity}, tokens):
+        wired.plan("token", status=200, body=token_answer(facts.instance_url, **answer))
+    assert leaks(wired, lambda: wired.oauth.refresh(facts, grant)) == []
+    assert leaks(wired, lambda: wired.oauth_client(SIGNING_SECRET).exchange(wired.asked(), "code")) == []
 
 
 @pytest.mark.parametrize("how", ANSWERS.values(), ids=list(ANSWERS))

@@ -340,7 +340,7 @@ def test_a_dead_session_is_told_as_such_on_every_call(wired: Wired) -> None:
     name = flow_name("Count_Runs")
     for call in (org.flows, lambda: org.flow(name), lambda: run(org, name)):
         assert isinstance(raised(call), SessionExpired)
-    assert wired.events() == {}
+    assert wired.server.recorder.events() == {}
 
 
 # Questions that fail

@@ -138,8 +138,6 @@ class Journeys:
         world.salesforce.grants.expire_sessions(None)
         self.plan("token", 503, page)
         self._echo(connection)
-        self.plan("token", 400, {"error": "invalid_request", "error_description": self["message"]})
-        self._echo(connection)
         self._echo(connection)
 
     def _echo(self, connection: str) -> requests.Response:
@@ -196,7 +194,10 @@ class Journeys:
             pane.begin_with(BEGIN)
 
     def break_down(self, connection: str) -> None:
-        """A store that refuses in words of its own, a record from a later version that nobody foresaw, a timer."""
+        """A store that refuses in words of its own, a record from a later version that nobody foresaw, a timer.
+
+        Last a fault of our own, after which no token is asked for.
+        """
         world = self.world
         self.planned += [f"RAISE(ABORT, '{self['database words']}')", self["later record"]]
         with world.database() as database:
@@ -208,6 +209,9 @@ class Journeys:
         self.pane.ask("GET", f"/v1/connections/{connection}")
         self._echo(connection)
         world.rewrite(f"c:{connection}", lambda _: sound)
+        world.salesforce.grants.expire_sessions(None)
+        self.plan("token", 400, {"error": "invalid_request", "error_description": self["message"]})
+        self._echo(connection)
         world.host.fire("stale_run_timer")
 
     def sealed_later(self, connection: str, row: Mapping[str, object]) -> str:

@@ -229,10 +229,14 @@ class Pane:
 def serving(
     folder: Path, given: Mapping[str, str] | None = None, prepare: Callable[[Workbench], None] = lambda _: None
 ) -> Iterator[World]:
-    """The app served with these settings; `prepare` is called when all but the app stands."""
+    """The app served with these settings; `prepare` is called when all but the app stands.
+
+    Here a session may end as soon as it has begun, and is refreshed all the same.
+    """
     clock = folder / "clock"
     clock.write_text("0")
-    with Workbench(folder, given={"CLOCK_FILE": str(clock), **(given or {})}) as bench:
+    usual = {"CLOCK_FILE": str(clock), "REFRESH_FLOOR_S": "0"}
+    with Workbench(folder, given=usual | dict(given or {})) as bench:
         prepare(bench)
         with Host(ROOT, bench.environment, output=folder / "log") as host, requests.Session() as http:
             http.trust_env = False

@@ -80,6 +80,8 @@ PROMISED = {
         "org_version": TOKEN,
         "connected_at": TOKEN,
         "refreshed_at": TOKEN,
+        "claim": OURS,
+        "held_until": OURS,
     },
     "attempt": {
         "id": TOKEN,
@@ -119,11 +121,11 @@ SEALED_FIELDS = {
 }
 
 COLUMNS = {
-    "tenants": {"tenant", "id", "owner", "connected_at", "document", "etag"},
+    "tenants": {"tenant", "id", "owner", "connected_at", "saved_at", "document", "etag"},
     "runs": {"tenant", "user", "id", "started_at", "outcome", "document", "etag"},
     "attempts": {"id", "expires_at", "document", "etag"},
 }
-"""What stands beside a document: parts of it, the tenant's ref, and the database's own etag."""
+"""What stands beside a document: parts of it, the tenant's ref, and the database's own etag and time."""
 
 CANARIES = {
     "provider id": "3f2c9e1a-canary-tenant-guid",

@@ -25,11 +25,15 @@ def built(bench: Workbench) -> UseCases:
 
 @pytest.fixture
 def deploy(bench: Workbench, built: UseCases, tmp_path: Path) -> Iterator[Callable[..., World]]:
-    """Makes a deployment; everything that was planned for it must have come to pass in the end."""
+    """Makes a deployment, with other settings of Salesforce if given.
+
+    Everything that was planned for it must have come to pass in the end.
+    """
     made: list[World] = []
 
-    def deployed(*, open_enrolment: bool = True) -> World:
-        made.append(World(bench, built, tmp_path / str(len(made)), open_enrolment))
+    def deployed(*, open_enrolment: bool = True, **environment: str) -> World:
+        network = build(load({**bench.environment, **environment})) if environment else built
+        made.append(World(bench, network, tmp_path / str(len(made)), open_enrolment))
         return made[-1]
 
     assert bench.salesforce is not None
@@ -48,6 +52,14 @@ def world(deploy: Callable[..., World]) -> World:
 @pytest.fixture
 def ada(world: World) -> Principal:
     return world.caller("ada")
+
+
+@pytest.fixture
+def expired(world: World, ada: Principal) -> str:
+    """Ada's connection, whose session is over."""
+    made = world.connect(ada).row.id
+    world.expire_sessions()
+    return made
 
 
 @pytest.fixture

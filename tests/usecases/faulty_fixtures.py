@@ -1,17 +1,21 @@
-"""A store over the real one in which something happens just before a chosen call: a fault, or somebody else's act."""
+"""Parts over real ones in which something happens around a chosen call: a fault, or somebody else's act."""
 
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TypeVar, cast
 
-from shared.errors import FlowRunnerError
 from shared.model.connections import AttemptId
 from shared.model.identity import TenantRef
 from shared.ports import AttemptStore, Store, TenantStore
 
 Act = Callable[[], object]
+Port = TypeVar("Port")
+
+
+class Killed(BaseException):
+    """The process has gone: nothing of ours runs any more."""
 
 
 def _nothing() -> None:
@@ -31,7 +35,7 @@ class Interruptions:
         queue.extend([_nothing] * (call - 1 - len(queue)))
         queue.append(act)
 
-    def fail(self, method: str, error: FlowRunnerError, *, call: int = 1) -> None:
+    def fail(self, method: str, error: BaseException, *, call: int = 1) -> None:
         """Raise this in place of that call."""
 
         def raising() -> None:
@@ -39,8 +43,12 @@ class Interruptions:
 
         self.before(method, raising, call=call)
 
+    def lose(self, method: str, error: BaseException, *, call: int = 1) -> None:
+        """Raise this in place of that call's answer: what was asked for is done."""
+        self.fail(f"{method} done", error, call=call)
+
     def passing(self, method: str) -> None:
-        """What the store does first in each call."""
+        """What happens first in each call, and, under `method done`, last."""
         with self.turn:
             queue = self.planned.get(method)
             act = queue.popleft() if queue else _nothing
@@ -63,23 +71,30 @@ class _Interrupted:
 
         def interrupted(*given: object) -> object:
             self.interruptions.passing(method)
-            return call(*given)
+            answer = call(*given)
+            self.interruptions.passing(f"{method} done")
+            return answer
 
         return interrupted
 
 
+def interrupted(real: Port, interruptions: Interruptions) -> Port:
+    """The same port, interrupted by the names of its methods."""
+    return cast("Port", _Interrupted(real, interruptions))
+
+
 @dataclass(frozen=True, slots=True)
 class FaultyStore:
-    """The Store port over another one; both other ports are interrupted by the names of their methods."""
+    """The Store port over another one; both ports behind it are interrupted."""
 
     real: Store
     interruptions: Interruptions
 
     def tenant(self, ref: TenantRef) -> TenantStore:
-        return cast("TenantStore", _Interrupted(self.real.tenant(ref), self.interruptions))
+        return interrupted(self.real.tenant(ref), self.interruptions)
 
     def attempt(self, attempt: AttemptId) -> AttemptStore:
-        return cast("AttemptStore", _Interrupted(self.real.attempt(attempt), self.interruptions))
+        return interrupted(self.real.attempt(attempt), self.interruptions)
 
     def tenants(self) -> Iterator[TenantRef]:
         return self.real.tenants()

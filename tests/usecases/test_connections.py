@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import ConnectionNotFound, FlowRunnerError, ReconnectNeeded, StoreUnavailable, TooManyChanges
+from shared.model.answers import ConnectionView
 from shared.model.connections import ConnectionState, Reason
 from shared.model.events import EventName
 from shared.model.identity import Principal, Role
@@ -86,6 +87,46 @@ def test_a_connection_whose_org_cannot_be_read_hides_no_other_and_can_be_ended(w
     assert ids(world, ada) == []
 
 
+# Idle
+
+
+@pytest.mark.parametrize(
+    ("idle_ms", "state", "reason", "warning"),
+    [
+        (22 * DAY, "connected", None, None),
+        (23 * DAY - 1, "connected", None, None),
+        (23 * DAY, "connected", None, "idle"),
+        (29 * DAY, "connected", None, "idle"),
+        (30 * DAY - 1, "connected", None, "idle"),
+        (30 * DAY, "needs-reconnect", "idle", None),
+        (31 * DAY, "needs-reconnect", "idle", None),
+    ],
+)
+def test_a_week_before_salesforce_ends_an_idle_grant_its_owner_is_warned(
+    world: World, ada: Principal, idle_ms: int, state: str, reason: str | None, warning: str | None
+) -> None:
+    joined = world.connect(ada).row
+    world.clock.move(idle_ms)
+    (listed,) = world.cases.read_me(ada).connections
+    for row, org in (listed, world.cases.read_connection(ada, joined.id)):
+        view = ConnectionView.of(row, org)
+        assert (view.state, view.reason, view.warning) == (state, reason, warning)
+        assert view.idle_ends_at == (joined.connected_at + 30 * DAY if state == "connected" else None)
+
+
+def test_idle_days_are_counted_from_the_last_refresh_and_one_that_succeeds_ends_them(
+    world: World, ada: Principal
+) -> None:
+    connection = world.connect(ada).row.id
+    for days in (29, 29, 31):
+        world.clock.move(days * DAY)
+        world.plan("list", answer="session-expired")
+        assert world.instance().list_flows(ada, connection)
+        row, org = world.cases.read_connection(ada, connection)
+        view = ConnectionView.of(row, org)
+        assert (view.state, view.warning, view.idle_ends_at) == ("connected", None, world.clock() + 30 * DAY)
+
+
 # End
 
 
@@ -125,7 +166,7 @@ def test_a_grant_that_salesforce_has_ended_already_counts_as_revoked(world: Worl
 
 def test_a_connection_whose_grant_is_gone_ends_without_a_call(world: World, ada: Principal) -> None:
     row = world.connect(ada).row
-    world.inside(ada).rows.save_connection(row.ended(Reason.GRANT_ENDED))
+    world.inside(ada).rows.save_connection(row.ended())
     assert world.cases.end_connection(ada, row.id)
     assert world.calls() == []
 

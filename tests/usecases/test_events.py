@@ -13,7 +13,7 @@ from shared.model.identity import Principal
 from shared.model.requests import RunFlowBody
 from shared.telemetry.sinks import LineSink
 from shared.telemetry.vocabulary import fitting
-from tests.usecases.world_fixtures import MINUTE, World, a_key
+from tests.usecases.world_fixtures import BREAKER_S, MINUTE, SECOND, World, a_key
 
 CANARY = f"canary{secrets.token_hex(8)}"
 MESSAGE = {
@@ -36,6 +36,12 @@ def quietly(world: World, caller: Principal, connection: str) -> None:
         return
 
 
+def away(world: World) -> None:
+    """The store takes nothing before a refresh's lease has ended."""
+    world.clock.move(world.limits.lease_ms)
+    raise StoreUnavailable
+
+
 @pytest.fixture
 def told(world: World) -> list[str]:
     """Lets everything happen to a user that is ever told of one; each personal value in it."""
@@ -55,7 +61,15 @@ def told(world: World) -> list[str]:
     world.inside(ada).rows.save_connection(replace(world.row(ada), grant=joined.row.grant))
     world.cases.end_connection(ada, joined.row.id)
     again = world.connect(ada)
-    world.end_approvals()
+    world.expire_sessions()
+    world.plan("token", answer="too-busy")
+    quietly(world, ada, again.row.id)
+    world.plan("token", answer="invalid-client")
+    quietly(world, ada, again.row.id)
+    world.clock.move(BREAKER_S * SECOND)
+    world.interruptions.before("save_connection", lambda: away(world), call=2)
+    quietly(world, ada, again.row.id)
+    world.clock.move(MINUTE)
     quietly(world, ada, again.row.id)
     tokens = [token for opened in (joined, refreshed, again) for token in asdict(opened.grant).values()]
     facts = [value for value in asdict(joined.org).values() if isinstance(value, str)]
@@ -71,6 +85,9 @@ def test_everything_that_can_be_told_of_a_user_was_told(world: World, told: list
         EventName.STALE_RUNS_ENDED,
         EventName.GRANT_NOT_REVOKED,
         EventName.RECORD_UNREADABLE,
+        EventName.GRANT_NOT_REFRESHED,
+        EventName.REFRESHES_SUSPENDED,
+        EventName.GRANT_NOT_STORED,
         EventName.GRANT_ENDED,
     }
 
@@ -83,7 +100,7 @@ def test_every_fact_fits_its_grammar_and_none_is_dropped(world: World, told: lis
     lines = io.StringIO()
     sink = LineSink(lines, world.clock)
     for event in world.events:
-        assert fitting(event) == {name: str(value) for name, value in event.facts.items()}
+        assert fitting(event) == {name: str(value) for name, value in event.facts.items() if value is not None}
         sink(event)
     assert len(lines.getvalue().splitlines()) == len(world.events)
     assert [value for value in told if value in lines.getvalue()] == []

@@ -29,7 +29,8 @@ from shared.model.identity import Principal
 from shared.model.runs import Outcome, RunAnswer
 from shared.ports import Org, Orgs
 from shared.usecases.end_stale_runs import STALE_AFTER_MS
-from tests.usecases.world_fixtures import MINUTE, SECOND, World, a_key
+from shared.usecases.refresh_failures import REFUSED_MS
+from tests.usecases.world_fixtures import FLOOR_MS, MINUTE, SECOND, World, a_key
 
 
 @pytest.fixture
@@ -110,8 +111,9 @@ def test_a_call_that_breaks_is_an_unknown_outcome_and_no_invitation_to_try_again
     world: World, ada: Principal, connection: str
 ) -> None:
     key = a_key()
-    grants = replace(world.cases.run_flow.grants, orgs=BrokenOrgs(world.built.run_flow.grants.orgs))
-    world.cases = replace(world.cases, run_flow=replace(world.cases.run_flow, grants=grants))
+    here = world.cases.run_flow
+    broken = replace(here.sessions, orgs=BrokenOrgs(here.sessions.orgs))
+    world.cases = replace(world.cases, run_flow=replace(here, sessions=broken))
     answer = world.run(ada, connection, "Daily_Digest", key)
     assert answer.run == world.record(ada, key)
     assert (answer.run.outcome, answer.next_action) == (Outcome.UNKNOWN, NextAction.CHECK_SALESFORCE)
@@ -135,9 +137,11 @@ def test_a_problem_before_the_record_leaves_the_key_free(
     world: World, ada: Principal, connection: str, weather: dict[str, object], refusal: type[FlowRunnerError]
 ) -> None:
     key = a_key()
+    world.clock.move(FLOOR_MS)
     world.plan("describe", **weather)
     with pytest.raises(refusal) as told:
         world.run(ada, connection, "Daily_Digest", key)
+    world.clock.move(REFUSED_MS)
     assert "run" not in told.value.members
     assert world.record(ada, key) is None
     assert outputs(world.run(ada, connection, "Daily_Digest", key)) == {"message": "Sent"}

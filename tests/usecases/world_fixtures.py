@@ -13,6 +13,7 @@ from threading import Barrier
 from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from pydantic import JsonValue
 
 from shared.compose import UseCases
@@ -25,22 +26,29 @@ from shared.devkit.workbench import Workbench
 from shared.errors import FlowRunnerError
 from shared.keys.local import LocalKeyring
 from shared.model.connections import AttemptId, Connection, OpenConnection
-from shared.model.events import Event
+from shared.model.events import Event, EventName
 from shared.model.identity import BearerToken, Principal, User
 from shared.model.requests import BeginConnection, CompleteConnection, RunFlowBody
 from shared.model.runs import Run, RunAnswer, RunId
+from shared.ports import Clock, Store
 from shared.salesforce.flow_cache import RecentFlows
 from shared.store.sqlite import SqliteStore
 from shared.usecases.admission import Admission, Admitted
+from shared.usecases.breaker import Breaker
+from shared.usecases.commit_grant import CommitGrant
 from shared.usecases.complete_connection import CompleteConnect
 from shared.usecases.connect import BeginConnect, Begun, ParkCode
 from shared.usecases.connections import EndConnection, ReadConnection, ReadMe
 from shared.usecases.end_stale_runs import EndStaleRuns
 from shared.usecases.enrol import Enrol, EnrolByOperator
+from shared.usecases.flights import Flights
 from shared.usecases.grants import ALLOWED_ORGS, Grants
 from shared.usecases.list_flows import Catalogue, DescribeFlow, ListFlows
+from shared.usecases.refresh import RefreshGrant
+from shared.usecases.refresh_failures import RefreshLimits
 from shared.usecases.run_flow import RunFlow
-from tests.usecases.faulty_fixtures import FaultyStore, Interruptions
+from shared.usecases.sessions import Sessions
+from tests.usecases.faulty_fixtures import FaultyStore, Interruptions, interrupted
 
 Answer = TypeVar("Answer")
 
@@ -49,6 +57,9 @@ NOON = 1_900_065_600_000
 """A noon in UTC, in epoch milliseconds."""
 
 SECOND, MINUTE, DAY = 1_000, 60_000, 86_400_000
+BREAKER_S = 60
+LIMITS = RefreshLimits(lease_s=45, deadline_s=20, floor_s=60)
+FLOOR_MS = LIMITS.floor_s * SECOND
 FLOW_CACHE_S = 300
 _people, _gates = count(), count()
 
@@ -68,33 +79,42 @@ class MovableClock:
 
 @dataclass
 class World:
-    """One deployment with an empty store. `built` lends what it asks of the network, `before` interrupts the store.
+    """One deployment with an empty store. `built` lends what it asks of the network.
 
-    `username` is a Salesforce user whom no other test knows.
+    `interruptions` come before calls of the store, of OAuth's `refresh` and `revoke`, and before each `pause`, which
+    moves the clock and does not wait. `username` is a Salesforce user whom no other test knows.
     """
 
     bench: Workbench
     built: UseCases
     folder: Path
     open_enrolment: bool = True
+    limits: RefreshLimits = LIMITS
     clock: MovableClock = field(default_factory=MovableClock)
     interruptions: Interruptions = field(default_factory=Interruptions)
     events: list[Event] = field(default_factory=list)
+    gate: str = ""
     username: str = field(default_factory=lambda: f"load-{next(_people)}@acme.example")
 
     def __post_init__(self) -> None:
         self.store = SqliteStore(self.folder / "store.sqlite", self.clock)
         self.keyring = LocalKeyring(self.folder / "keys", os.urandom, self.clock)
         self.admission = Admission(self.store, self.keyring)
-        self.cases = self._cases()
+        self.cases = self._cases(FaultyStore(self.store, self.interruptions), self.interruptions, self.clock)
         assert self.bench.salesforce is not None
         self.salesforce: SalesforceServer = self.bench.salesforce
 
-    def _cases(self) -> UseCases:
-        store, keyring, clock = FaultyStore(self.store, self.interruptions), self.keyring, self.clock
-        oauth, channels = self.built.begin_connect.oauth, self.built.begin_connect.channels
+    def instance(self, ahead_ms: int = 0) -> UseCases:
+        """Another instance over the same store; nothing interrupts it, and its clocks are ahead of all others."""
+        return self._cases(self.store, Interruptions(), lambda: self.clock() + ahead_ms)
+
+    def _cases(self, store: Store, interruptions: Interruptions, clock: Clock) -> UseCases:
+        keyring, channels = self.keyring, self.built.begin_connect.channels
+        oauth = interrupted(self.built.begin_connect.oauth, interruptions)
         admission = Admission(store, keyring)
-        grants = Grants(oauth, self.built.run_flow.grants.orgs, clock, self.events.append)
+        grants = Grants(oauth, self.events.append)
+        refresh = self._refresh(grants, interruptions, clock)
+        sessions = Sessions(grants, refresh, self.built.run_flow.sessions.orgs, clock)
         catalogue = Catalogue(RecentFlows(FLOW_CACHE_S, clock))
         enrol = Enrol(store, keyring, admission, clock, os.urandom)
         newcomers = enrol if self.open_enrolment else None
@@ -108,11 +128,32 @@ class World:
             complete_connect=CompleteConnect(store, admission, grants, oauth, clock),
             read_connection=ReadConnection(admission, grants),
             end_connection=EndConnection(admission, grants, clock),
-            list_flows=ListFlows(admission, grants, catalogue),
-            describe_flow=DescribeFlow(admission, grants, catalogue),
-            run_flow=RunFlow(admission, grants, catalogue, clock, self.events.append),
+            list_flows=ListFlows(admission, sessions, catalogue),
+            describe_flow=DescribeFlow(admission, sessions, catalogue),
+            run_flow=RunFlow(admission, sessions, catalogue, clock, self.events.append),
             enrol=EnrolByOperator(enrol),
             end_stale_runs=EndStaleRuns(store, clock, self.events.append),
+        )
+
+    def _refresh(self, grants: Grants, interruptions: Interruptions, clock: Clock) -> RefreshGrant:
+        def ticks() -> float:
+            return clock() / SECOND
+
+        def pause(seconds: float) -> None:
+            interruptions.passing("pause")
+            self.clock.move(int(seconds * SECOND))
+
+        return RefreshGrant(
+            grants=grants,
+            commit=CommitGrant(grants, ticks, pause, os.urandom, self.events.append),
+            oauth=grants.oauth,
+            limits=self.limits,
+            breaker=Breaker(ticks, BREAKER_S),
+            flights=Flights(),
+            ticks=ticks,
+            pause=pause,
+            randomness=os.urandom,
+            emit=self.events.append,
         )
 
     # What users do
@@ -172,7 +213,7 @@ class World:
 
     def opened(self, caller: Principal) -> OpenConnection:
         """The caller's one connection as stored, opened."""
-        return self.cases.run_flow.grants.opened(self.inside(caller), self.row(caller))
+        return self.cases.run_flow.sessions.grants.opened(self.inside(caller), self.row(caller))
 
     def allow(self, caller: Principal, *org_ids: str) -> None:
         """Let the caller's tenant join these orgs only."""
@@ -212,9 +253,13 @@ class World:
         return self.salesforce.grants.live_approvals(self.person)
 
     def expire_sessions(self) -> None:
+        """The session ends, when it is old enough to be refreshed."""
+        self.clock.move(FLOOR_MS)
         self.salesforce.grants.expire_sessions(self.person)
 
     def end_approvals(self) -> None:
+        """An admin ends the approval, when its session is old enough to be refreshed."""
+        self.clock.move(FLOOR_MS)
         self.salesforce.grants.end_approvals(self.person)
 
     def plan(self, endpoint: str, **how: object) -> None:
@@ -230,6 +275,18 @@ class World:
         """How often each endpoint was called."""
         return self.salesforce.recorder.counters()
 
+    def sent(self, endpoint: str, name: str) -> list[str]:
+        """A form field of each call to an OAuth endpoint."""
+        return [parse_qs(call.body)[name][0] for call in self.calls(endpoint)]
+
+    def bearers(self, endpoint: str) -> list[str]:
+        """The access token of each call."""
+        return [(call.header("Authorization") or "").removeprefix("Bearer ") for call in self.calls(endpoint)]
+
+    def told(self) -> list[EventName]:
+        """What telemetry was told so far."""
+        return [event.name for event in self.events]
+
     @contextmanager
     def unreachable(self) -> Iterator[None]:
         """Salesforce takes no connection until the block ends."""
@@ -240,17 +297,28 @@ class World:
             self.salesforce.start()
 
     @contextmanager
-    def held(self, endpoint: str, call: Callable[[], Answer]) -> Iterator[Future[Answer]]:
-        """The call in a thread of its own; Salesforce holds what it asks until the block ends."""
-        gate, earlier = f"gate-{next(_gates)}", self.asked().get(endpoint, 0)
-        self.plan(endpoint, hold=gate)
+    def held(self, endpoint: str, call: Callable[[], Answer], **how: object) -> Iterator[Future[Answer]]:
+        """The call in a thread of its own; Salesforce holds what it asks until `let_go`, at the block's end at last."""
+        self.gate, earlier = f"gate-{next(_gates)}", self.asked().get(endpoint, 0)
+        self.plan(endpoint, hold=self.gate, **how)
         with ThreadPoolExecutor(1) as threads:
             future = threads.submit(call)
             try:
                 assert self.salesforce.recorder.wait_for(endpoint, earlier + 1, WAIT_S)
                 yield future
             finally:
-                self.salesforce.steering.release(gate)
+                self.let_go()
+
+    def let_go(self) -> None:
+        """Salesforce holds nothing any more."""
+        self.salesforce.steering.release(self.gate)
+
+
+def refusal(call: Callable[[], object]) -> FlowRunnerError:
+    """What a call raises."""
+    with pytest.raises(FlowRunnerError) as told:
+        call()
+    return told.value
 
 
 def race(*calls: Callable[[], Answer]) -> list[Answer | FlowRunnerError]:

@@ -14,6 +14,7 @@ from shared.devkit.salesforce.answers import (
     rest_error,
     unknown,
 )
+from shared.devkit.salesforce.callers import BEARER
 from shared.devkit.salesforce.flows import CATALOGUE, Flow, Run
 from shared.devkit.salesforce.grants import GrantBook, Session
 from shared.devkit.salesforce.people import User
@@ -31,7 +32,6 @@ DAILY_CALLS = 5000
 _OLDEST = 31
 _SEASONS = ("Summer", "Winter", "Spring")
 _COUNTED = ("limits", "list", "describe", "run")
-_BEARER = "Bearer "
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class RestEndpoints:
 
     def session(self, request: Request) -> Session | None:
         """Return the live session of a call's bearer token."""
-        return self.grants.session((request.header("Authorization") or "").removeprefix(_BEARER))
+        return self.grants.session((request.header("Authorization") or "").removeprefix(BEARER))
 
     def used(self) -> int:
         """Return how many calls of the daily budget are spent."""
@@ -98,7 +98,7 @@ class RestEndpoints:
         query_of(request, ())
         if not _OLDEST <= route.version <= self._newest():
             raise not_found()
-        if not (request.header("Authorization") or "").startswith(_BEARER):
+        if not (request.header("Authorization") or "").startswith(BEARER):
             raise RefusedError(rest_error(401, "INVALID_AUTH_HEADER", "INVALID_HEADER_TYPE"))
         session = self.session(request)
         if session is None:

@@ -12,6 +12,7 @@ from typing import Self
 from shared.devkit.salesforce.answers import RefusedError, unknown
 from shared.devkit.salesforce.app import App
 from shared.devkit.salesforce.authorize import Authorization
+from shared.devkit.salesforce.callers import credential_of
 from shared.devkit.salesforce.cookies import with_cookie
 from shared.devkit.salesforce.grants import GrantBook
 from shared.devkit.salesforce.recording import Recorder
@@ -127,13 +128,20 @@ class SalesforceServer:
 
     def _planned(self, request: Request, route: Route) -> Answer:
         """Return what the plan for this call makes of it."""
-        plan = self.steering.take(route.endpoint)
+        credential = credential_of(request)
+        if route.endpoint == "token":
+            self.grants.note_refresh(credential)
+        owner = self.grants.owner(credential)
+        plan = self.steering.take(route.endpoint, owner.username if owner else "")
         try:
             _check(request)
         except RefusedError as refused:
             return self._refused(refused)
         answer = self._carried_out(request, route, plan)
-        return replace(_DROPPED if plan.drop else plan.replacement() or answer, drip_s=plan.drip)
+        planned = _DROPPED if plan.drop else plan.replacement() or answer
+        if answer.told and planned is not answer:
+            answer.told(None)
+        return replace(planned, drip_s=plan.drip)
 
     def _carried_out(self, request: Request, route: Route, plan: Plan) -> Answer:
         guarded = route.endpoint == "token" and plan.works()

@@ -47,6 +47,10 @@ class _Age(_Wish):
     seconds: float
 
 
+class _Idle(_Who):
+    days: float
+
+
 @dataclass(frozen=True, slots=True)
 class SteerEndpoints:
     """What another process may do to the server, by path."""
@@ -60,6 +64,8 @@ class SteerEndpoints:
         what = f"{request.method} {request.path.removeprefix(PREFIX + '/')}"
         if what == "GET report":
             return json_answer(200, self.recorder.report())
+        if what == "GET ledger":
+            return json_answer(200, self.grants.ledger.report())
         act = self._acts().get(what)
         if act is None:
             return json_answer(501, {"error": "not_implemented", "unknown": f"steering {what}"})
@@ -78,6 +84,7 @@ class SteerEndpoints:
             "POST expire-sessions": self._expire_sessions,
             "POST end-approvals": self._end_approvals,
             "POST age-codes": self._age_codes,
+            "POST age-approvals": self._age_approvals,
             "POST forget": self._forget,
         }
 
@@ -96,6 +103,10 @@ class SteerEndpoints:
 
     def _age_codes(self, values: dict[str, object]) -> None:
         self.grants.age_codes(_Age.model_validate(values).seconds)
+
+    def _age_approvals(self, values: dict[str, object]) -> None:
+        asked = _Idle.model_validate(values)
+        self.grants.age_approvals(asked.found(), asked.days)
 
     def _forget(self, values: dict[str, object]) -> None:
         _Nothing.model_validate(values)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import deque
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from shared.devkit.salesforce.answers import CONTENTION, JSON, NAMED, text_answer
+from shared.devkit.salesforce.people import find_user
 from shared.devkit.tls import Answer
 
 Endpoint = Literal["authorize", "consent", "token", "revoke", "versions", "limits", "list", "describe", "run"]
@@ -19,6 +19,7 @@ Endpoint = Literal["authorize", "consent", "token", "revoke", "versions", "limit
 ENDPOINTS: frozenset[Endpoint] = frozenset(get_args(Endpoint))
 """The names of all endpoints."""
 
+_OF_NOBODY: frozenset[Endpoint] = frozenset({"authorize", "consent", "versions"})
 _GATE_POLL_S = 0.05
 
 
@@ -27,6 +28,7 @@ class Plan(BaseModel):
 
     `answer` names one of `answers.NAMED`; `status` with `body` and `content_type` makes one of your own;
     with neither the call is processed as usual. `processed`: do the work first, then give the planned answer.
+    `user` (a username) leaves everybody else's calls alone; whose a call is tells its code or token, spent or not.
     `delay` (seconds) and `hold` (until that name is released) act before the work, `delay_after` and
     `hold_after` between work and answer; `drip` is the seconds between bytes of the answer's body.
     `drop` hangs up, before or after the work. `times`: how many calls; 0 means until a reset.
@@ -35,6 +37,7 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     endpoint: Endpoint
+    user: str = ""
     answer: str = ""
     status: int = 0
     body: str = ""
@@ -47,6 +50,14 @@ class Plan(BaseModel):
     drip: float = 0.0
     drop: Literal["", "before", "after"] = ""
     times: int = 1
+
+    @model_validator(mode="after")
+    def _check_user(self) -> Self:
+        if self.user and self.endpoint in _OF_NOBODY:
+            raise ValueError(f"a call of {self.endpoint} is made for nobody known")
+        if self.user and find_user(self.user) is None:
+            raise ValueError(f"there is no user {self.user}")
+        return self
 
     @field_validator("answer")
     @classmethod
@@ -76,7 +87,8 @@ class Switches(BaseModel):
     `instance_url`, `id_url`, `scope`, `signature`, `omit`: what the token answer says, or leaves out.
     `id_form`: 15 or 18 characters in the identity URL. `consent_error`: the error a consent ends with.
     `result_form`: the action result as `list`, as single `object`, or `short` (without the newer keys).
-    `newest_version`: the org's newest API version.
+    `newest_version`: the org's newest API version. `idle_days`: how long an unused refresh token lives, 0 for ever.
+    `client_secret`: what the token endpoint takes instead of the app's own, several of them blank-separated.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -96,14 +108,19 @@ class Switches(BaseModel):
     consent_error: str = ""
     result_form: Literal["list", "object", "short"] = "list"
     newest_version: int = 67
+    idle_days: int = 30
+    client_secret: str = ""
 
 
 class Steering:
-    """Plans for coming calls, first in first out by endpoint, the switches, and the gates of held calls."""
+    """Plans for coming calls, the switches, and the gates of held calls.
+
+    Plans are first in first out among those for an endpoint and for the user whose call it is.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._plans: dict[str, deque[Plan]] = {}
+        self._plans: list[Plan] = []
         self._gates: dict[str, threading.Event] = {}
         self.switches = Switches()
         self.stopping = threading.Event()
@@ -112,25 +129,29 @@ class Steering:
         """Queue a plan. Raises ValueError for what is unknown or of a wrong type."""
         plan = Plan.model_validate(values)
         with self._lock:
-            self._plans.setdefault(plan.endpoint, deque()).append(plan)
+            self._plans.append(plan)
 
     def switch(self, values: Mapping[str, object]) -> None:
         """Set switches. Raises ValueError for what is unknown or of a wrong type."""
         with self._lock:
             self.switches = Switches.model_validate(self.switches.model_dump() | dict(values))
 
-    def take(self, endpoint: Endpoint) -> Plan:
-        """Return the plan for a call that has just arrived and use it up once."""
+    def take(self, endpoint: Endpoint, user: str = "") -> Plan:
+        """Return the plan for a call that has just arrived and use it up once; `user` is whose call it is, if known."""
         with self._lock:
-            queue = self._plans.get(endpoint)
-            if not queue:
-                return Plan(endpoint=endpoint)
-            plan = queue[0]
-            if plan.times == 1:
-                queue.popleft()
-            elif plan.times:
-                queue[0] = plan.model_copy(update={"times": plan.times - 1})
-            return plan
+            for place, plan in enumerate(self._plans):
+                if plan.endpoint == endpoint and plan.user in ("", user):
+                    left = [plan.model_copy(update={"times": plan.times - 1})] if plan.times > 1 else []
+                    self._plans[place : place + 1] = left if plan.times else [plan]
+                    return plan
+            return Plan(endpoint=endpoint)
+
+    def withdraw(self, user: str) -> int:
+        """Forget the plans for calls of this user and return how many there were."""
+        with self._lock:
+            before = len(self._plans)
+            self._plans = [plan for plan in self._plans if plan.user != user]
+            return before - len(self._plans)
 
     def pause(self, seconds: float, gate: str) -> None:
         """Wait this long and until the gate is released; a stop ends both."""
@@ -150,7 +171,7 @@ class Steering:
         with self._lock:
             for gate in self._gates.values():
                 gate.set()
-            self._plans, self._gates, self.switches = {}, {}, Switches()
+            self._plans, self._gates, self.switches = [], {}, Switches()
 
     def _gate(self, name: str) -> threading.Event:
         with self._lock:

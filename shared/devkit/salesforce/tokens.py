@@ -8,12 +8,13 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from shared.devkit.salesforce.answers import RefusedError, json_answer, oauth_error, text_answer, unknown
 from shared.devkit.salesforce.app import App
 from shared.devkit.salesforce.cookies import with_cookie
-from shared.devkit.salesforce.grants import LASTING, GrantBook
+from shared.devkit.salesforce.grants import LASTING, Approval, Asked, Code, GrantBook
 from shared.devkit.salesforce.people import User
 from shared.devkit.salesforce.routes import Route
 from shared.devkit.salesforce.steering import Steering
@@ -57,7 +58,7 @@ class TokenEndpoint:
     def token(self, request: Request, _: Route) -> Answer:
         """Answer a code exchange or a refresh. Raises RefusedError for every row of contract 2.7."""
         form = self._form(request)
-        return self._exchange(form) if form["grant_type"] == "authorization_code" else self._refresh(form)
+        return self._exchange(form) if form["grant_type"] == "authorization_code" else self._refresh(form, request.at)
 
     @contextmanager
     def overlap(self, request: Request) -> Iterator[None]:
@@ -103,30 +104,37 @@ class TokenEndpoint:
     def _authenticate(self, form: Mapping[str, str]) -> None:
         if form.get("client_id") != self.app.client_id:
             raise _refused("invalid_client_id", "client identifier invalid")
-        if form.get("client_secret") != self.app.client_secret:
+        if form.get("client_secret") not in self._secrets():
             raise _refused("invalid_client", "invalid client credentials")
+
+    def _secrets(self) -> list[str]:
+        return self.steering.switches.client_secret.split() or [self.app.client_secret]
 
     def _exchange(self, form: Mapping[str, str]) -> Answer:
         if not _VERIFIER.fullmatch(form["code_verifier"]):
             raise _refused("invalid_grant", "invalid code verifier")
         code = self.grants.redeem(form["code"], form["redirect_uri"], form["code_verifier"])
         access, refresh = self.grants.approve(code.user, code.scopes, self.steering.switches)
-        return self._answer(code.user, code.scopes, access, refresh)
+        return self._answer(code, form["client_secret"], access, refresh)
 
-    def _refresh(self, form: Mapping[str, str]) -> Answer:
-        switches = self.steering.switches
-        approval, access, refresh = self.grants.renew(form["refresh_token"], switches)
-        return self._answer(approval.user, approval.scopes, access, refresh if switches.rotation else "")
+    def _refresh(self, form: Mapping[str, str], at: int) -> Answer:
+        secret = form["client_secret"]
+        asked = Asked(form["refresh_token"], at, self._secrets().index(secret))
+        renewed = self.grants.renew(asked, self.steering.switches)
+        if renewed.rotation is None:
+            return self._answer(renewed.approval, secret, renewed.access, "")
+        answer = self._answer(renewed.approval, secret, renewed.access, renewed.refresh)
+        return replace(answer, told=partial(self.grants.ledger.tell, renewed.rotation))
 
-    def _answer(self, user: User, scopes: frozenset[str], access: str, refresh: str) -> Answer:
-        switches = self.steering.switches
+    def _answer(self, granted: Code | Approval, secret: str, access: str, refresh: str) -> Answer:
+        switches, user = self.steering.switches, granted.user
         identity = switches.id_url or identity_url(user, switches.id_form)
         issued_at = str(time.time_ns() // 1_000_000)
         body = {
             "access_token": access,
             "refresh_token": refresh,
-            "signature": switches.signature or sign(self.app.client_secret, identity, issued_at),
-            "scope": switches.scope or _granted(scopes),
+            "signature": switches.signature or sign(secret, identity, issued_at),
+            "scope": switches.scope or _granted(granted.scopes),
             "instance_url": switches.instance_url or self.instance_url(),
             "id": identity,
             "token_type": "Bearer",

@@ -1,0 +1,41 @@
+"""Stop asking a token endpoint that refuses ourselves: more calls would mend nothing, and might get us locked out."""
+
+from threading import Lock
+
+from shared.model.refreshing import RefreshFailed
+from shared.ports import Ticks
+
+
+class Breaker:
+    """Open for `rest_s` seconds after a fault of ours, for each login host. Thread-safe.
+
+    After the rest one call is let through; another fault opens it again, and `close` ends it.
+    """
+
+    def __init__(self, ticks: Ticks, rest_s: float) -> None:
+        self._ticks = ticks
+        self._rest_s = rest_s
+        self._turn = Lock()
+        self._open: dict[str, tuple[float, RefreshFailed]] = {}
+
+    def pass_or_raise(self, host: str) -> None:
+        """Return when the host may be asked. Raises the fault that opened the breaker, with the rest of its time."""
+        with self._turn:
+            until, fault = self._open.get(host, (0.0, None))
+            left = until - self._ticks()
+            if fault and left > 0:
+                raise RefreshFailed(fault.kind, fault.cause, retry_after=int(left) + 1)
+            if fault:
+                self._open[host] = (self._ticks() + self._rest_s, fault)
+
+    def open(self, host: str, fault: RefreshFailed) -> bool:
+        """Stop the calls to that host. True when it was closed before: the moment to tell somebody."""
+        with self._turn:
+            news = host not in self._open
+            self._open[host] = (self._ticks() + self._rest_s, fault)
+            return news
+
+    def close(self, host: str) -> None:
+        """The host takes us again."""
+        with self._turn:
+            self._open.pop(host, None)

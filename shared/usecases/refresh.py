@@ -1,0 +1,194 @@
+"""Renew a grant whose session is over: one call across all instances (token-lifecycle 3).
+
+A conditional write claims the connection's own row before the token call. It is lock, fence, proof that the store
+takes writes, and what a crash leaves behind; what is done next rests on the row which that write returned.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shared.errors import Conflict, FlowRunnerError, ReconnectNeeded, SalesforceUnavailable, StoreUnavailable
+from shared.model.connections import Connection, Grant, OpenConnection, OrgFacts, Reason
+from shared.model.events import Event, EventName
+from shared.model.refreshing import Again, FailureClass, RefreshFailed
+from shared.ports import Emit, Pause, Randomness, SalesforceOAuth, Ticks
+from shared.usecases.admission import Admitted
+from shared.usecases.breaker import Breaker
+from shared.usecases.commit_grant import CommitGrant
+from shared.usecases.flights import Flights
+from shared.usecases.grants import Grants
+from shared.usecases.refresh_failures import HANDLING, REFUSED_MS, SECOND_MS, RefreshLimits, held_back, problem_of_ours
+
+POLL_S = 0.2
+"""How often a call looks whether another one's refresh has ended."""
+
+CLAIM_BYTES = 16
+OURS_WAS_TAKEN = frozenset({FailureClass.GRANT_DEAD, FailureClass.ORG_SETUP})
+"""What Salesforce says of a grant only once it has taken our credentials, address and request."""
+
+CONTENTION_PAUSE_S = 1.0
+CONTENTION_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshGrant:
+    """Refreshes a grant once for all who meet its expired session at the same time."""
+
+    grants: Grants
+    commit: CommitGrant
+    oauth: SalesforceOAuth
+    limits: RefreshLimits
+    breaker: Breaker
+    flights: Flights[OpenConnection]
+    ticks: Ticks
+    pause: Pause
+    randomness: Randomness
+    emit: Emit
+
+    def __call__(self, admitted: Admitted, stale: OpenConnection) -> OpenConnection:
+        """The connection with a fresh grant, which is stored.
+
+        Raises ReconnectNeeded when Salesforce has ended it; SalesforceUnavailable, SalesforceUnusable, OrgSetup or
+        StoreUnavailable when it cannot be had now.
+        """
+        row, patience = stale.row, self.limits.patience_s
+        key = (admitted.tenant.ref, row.id, row.consent, row.version)
+        return self.flights(key, lambda: self._settled(admitted, stale, self.ticks() + patience), patience)
+
+    def refused(self, admitted: Admitted, fresh: OpenConnection) -> FlowRunnerError:
+        """Why Salesforce refuses a session that was just renewed: another call changed it, or the org is set up so.
+
+        The row remembers the latter, so that nobody asks for a token again at once.
+        """
+        row = self._row(admitted, fresh.row)
+        return Conflict() if row.has_moved_since(fresh.row) else self._refused(admitted, row)
+
+    def accepted(self, admitted: Admitted, opened: OpenConnection) -> OpenConnection:
+        """The connection, once Salesforce has taken a session that it refused before."""
+        try:
+            row = admitted.rows.save_connection(opened.row.accepted())
+        except (Conflict, StoreUnavailable):
+            return opened
+        return OpenConnection(row, opened.org, opened.grant)
+
+    def _settled(self, admitted: Admitted, stale: OpenConnection, until: float) -> OpenConnection:
+        """What another call has stored, or else what this one gets."""
+        while True:
+            row = self._row(admitted, stale.row)
+            if row.has_moved_since(stale.row) or row.grant is None:
+                return self.grants.opened(admitted, row)
+            if not row.is_claimed(self.limits.lease_ms):
+                self._refuse_now(admitted, row, stale.org)
+                refreshed = self._claimed(admitted, row)
+                if refreshed:
+                    return refreshed
+            elif self.ticks() >= until:
+                raise SalesforceUnavailable(retry_after=1)
+            else:
+                self.pause(POLL_S)
+
+    def _refuse_now(self, admitted: Admitted, row: Connection, org: OrgFacts) -> None:
+        """Raise when no token may be asked for now."""
+        if row.held_until > row.read_at:
+            raise held_back(row)
+        if row.age_ms < self.limits.floor_s * SECOND_MS:
+            raise self._refused(admitted, row)
+        try:
+            self.breaker.pass_or_raise(org.login_origin)
+        except RefreshFailed as fault:
+            raise problem_of_ours(fault) from None
+
+    def _refused(self, admitted: Admitted, row: Connection) -> FlowRunnerError:
+        """Salesforce refuses a session that is as good as new: no refresh will cure that."""
+        held = row.held(Reason.SESSION_REFUSED, row.read_at + REFUSED_MS)
+        if row.claim is None:  # else another call is at it, and will see for itself
+            self._write(admitted, row, lambda now: now.held(Reason.SESSION_REFUSED, held.held_until))
+        return held_back(held)
+
+    def _claimed(self, admitted: Admitted, row: Connection) -> OpenConnection | None:
+        """The connection refreshed under a claim of its own; None when another call was faster."""
+        lease_end = self.ticks() + self.limits.lease_s
+        try:
+            claimed = admitted.rows.save_connection(row.claimed(self.randomness(CLAIM_BYTES).hex()))
+        except Conflict:
+            return None
+        try:
+            held = self.grants.opened(admitted, claimed)
+        except FlowRunnerError:
+            self._write(admitted, claimed, Connection.released)
+            raise
+        try:
+            grant, org = self._asked(held, lease_end)
+        except RefreshFailed as failed:
+            return self._failed(admitted, held, failed)
+        self.breaker.close(org.login_origin)
+        stored = self.commit(admitted, OpenConnection(claimed, org, grant), lease_end)
+        self.emit(Event(EventName.GRANT_REFRESHED, {"tenant_id": admitted.tenant.ref}))
+        return stored
+
+    def _asked(self, held: OpenConnection, lease_end: float) -> tuple[Grant, OrgFacts]:
+        """The fresh grant. The same token is sent again only where it is certainly unused and the lease leaves time."""
+        tries = {Again.AT_ONCE: 1, Again.LATER: CONTENTION_TRIES}
+        while True:
+            if self.ticks() + self.limits.deadline_s > lease_end:
+                raise RefreshFailed(FailureClass.TRANSIENT, retry_after=1)
+            try:
+                return self.oauth.refresh(held.org, held.grant)
+            except RefreshFailed as failed:
+                if failed.again is None or not tries[failed.again]:
+                    raise
+                tries[failed.again] -= 1
+                if failed.again is Again.LATER:
+                    self.pause(CONTENTION_PAUSE_S)
+
+    def _failed(self, admitted: Admitted, held: OpenConnection, failed: RefreshFailed) -> OpenConnection:
+        """A newer grant that another call has stored; else the problem is raised, and the row told."""
+        handling = HANDLING[failed.kind]
+        self._tell_breaker(held.org, failed)
+        newer = self._write(admitted, held.row, lambda row: handling.row(row, failed, self.limits))
+        if newer:
+            return newer
+        row = handling.row(held.row, failed, self.limits)
+        facts = {"tenant_id": admitted.tenant.ref, "error_code": failed.kind, "reason": failed.cause or row.reason}
+        ended = failed.kind is FailureClass.GRANT_DEAD
+        self.emit(Event(EventName.GRANT_ENDED if ended else EventName.GRANT_NOT_REFRESHED, facts))
+        raise handling.problem(row, failed) from None
+
+    def _tell_breaker(self, org: OrgFacts, failed: RefreshFailed) -> None:
+        if failed.kind is FailureClass.OPERATOR and self.breaker.open(org.login_origin, failed):
+            self.emit(Event(EventName.REFRESHES_SUSPENDED, {"reason": failed.cause}))
+        if failed.kind in OURS_WAS_TAKEN:
+            self.breaker.close(org.login_origin)
+
+    def _write(
+        self, admitted: Admitted, row: Connection, effect: Callable[[Connection], Connection]
+    ) -> OpenConnection | None:
+        """Store what has happened to a row, unless another call has moved or claimed it: then the newer grant, if any.
+
+        Where the store is away the claim stays to its end, which says enough.
+        """
+        try:
+            while not self._wrote(admitted, effect(row)):
+                now = self._row(admitted, row)
+                if now.has_moved_since(row):
+                    return self.grants.opened(admitted, now)
+                if now.claim != row.claim or now.grant is None:
+                    return None
+                row = now
+        except StoreUnavailable:
+            return None
+        return None
+
+    def _wrote(self, admitted: Admitted, row: Connection) -> bool:
+        try:
+            admitted.rows.save_connection(row)
+        except Conflict:
+            return False
+        return True
+
+    def _row(self, admitted: Admitted, earlier: Connection) -> Connection:
+        """The row as it is now. Raises ReconnectNeeded when it has gone."""
+        _, row = admitted.rows.tenant_and_connection(earlier.id)
+        if row is None:
+            raise ReconnectNeeded("Connect Salesforce again.")
+        return row

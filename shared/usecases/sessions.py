@@ -1,0 +1,88 @@
+"""Ask an org with a connection's session, and once more with a fresh one when Salesforce says that it is over."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from shared.errors import SalesforceTimedOut, SessionExpired
+from shared.model.connections import Connection, OpenConnection, OrgFacts, Reason
+from shared.ports import Clock, Org, Orgs
+from shared.usecases.admission import Admitted
+from shared.usecases.grants import Grants, refuse_foreign
+from shared.usecases.refresh import RefreshGrant
+
+Answer = TypeVar("Answer")
+
+LATE_MS = 30_000
+"""A session that is refused later than this leaves no time for a refresh and a second try before the platform's cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The way from a connection's row to its org."""
+
+    grants: Grants
+    refresh: RefreshGrant
+    orgs: Orgs
+    clock: Clock
+
+    def org(self, admitted: Admitted, row: Connection) -> OrgFacts:
+        """The org, to be used. Raises OrgNotAllowed when the tenant's list no longer holds it."""
+        org = self.grants.facts(admitted, row)
+        refuse_foreign(admitted, org)
+        return org
+
+    def live(self, admitted: Admitted, row: Connection) -> "LiveConnection":
+        """The connection, ready to ask Salesforce. Raises ReconnectNeeded when its grant is gone, OrgNotAllowed."""
+        self.org(admitted, row)
+        return LiveConnection(self, admitted, self.grants.opened(admitted, row))
+
+
+class LiveConnection:
+    """A connection in use, for the length of one call: its grant is refreshed at most once."""
+
+    def __init__(self, sessions: Sessions, admitted: Admitted, opened: OpenConnection) -> None:
+        self._sessions = sessions
+        self._admitted = admitted
+        self._opened = opened
+        self._refreshed = False
+
+    @property
+    def row(self) -> Connection:
+        """The connection as last stored."""
+        return self._opened.row
+
+    @property
+    def org(self) -> OrgFacts:
+        """What we know of its org."""
+        return self._opened.org
+
+    def ask(self, question: Callable[[Org], Answer]) -> Answer:
+        """The org's answer; asked once more after a refresh, since a refused session did nothing.
+
+        Where refusal and refresh took too long there is no time for that: SalesforceTimedOut.
+        """
+        refresh, asked_at = self._sessions.refresh, self._sessions.clock()
+        try:
+            return self._asked(question)
+        except SessionExpired:
+            if self._refreshed:
+                raise refresh.refused(self._admitted, self._opened) from None
+        self._refuse_late(asked_at, LATE_MS)
+        self._opened = refresh(self._admitted, self._opened)
+        self._refreshed = True
+        self._refuse_late(asked_at, LATE_MS + refresh.limits.lease_ms)
+        try:
+            return self._asked(question)
+        except SessionExpired:
+            raise refresh.refused(self._admitted, self._opened) from None
+
+    def _asked(self, question: Callable[[Org], Answer]) -> Answer:
+        answer = question(self._sessions.orgs.org(self._opened.org, self._opened.grant))
+        if self._opened.row.reason is Reason.SESSION_REFUSED:
+            self._opened = self._sessions.refresh.accepted(self._admitted, self._opened)
+        return answer
+
+    def _refuse_late(self, asked_at: int, late_ms: int) -> None:
+        if self._sessions.clock() - asked_at > late_ms:
+            raise SalesforceTimedOut
