@@ -35,6 +35,7 @@ from shared.usecases.end_stale_runs import EndStaleRuns
 from shared.usecases.enrol import Enrol, EnrolByOperator
 from shared.usecases.flights import Flights
 from shared.usecases.grants import Grants
+from shared.usecases.insist import Insist
 from shared.usecases.list_flows import Catalogue, DescribeFlow, ListFlows
 from shared.usecases.refresh import RefreshGrant
 from shared.usecases.refresh_failures import RefreshLimits
@@ -132,7 +133,7 @@ def _sessions(s: Settings, parts: _Parts, grants: Grants) -> Sessions:
     ticks, pause, randomness, emit = time.monotonic, time.sleep, parts.randomness, parts.emit
     refresh = RefreshGrant(
         grants=grants,
-        commit=CommitGrant(grants, ticks, pause, randomness, emit),
+        commit=CommitGrant(grants, Insist(ticks, pause, randomness), emit),
         oauth=parts.oauth,
         limits=RefreshLimits(s.grant_lease_s, s.token_deadline_s, s.refresh_floor_s),
         breaker=Breaker(ticks, s.breaker_s),
@@ -142,7 +143,7 @@ def _sessions(s: Settings, parts: _Parts, grants: Grants) -> Sessions:
         randomness=randomness,
         emit=emit,
     )
-    return Sessions(grants, refresh, parts.orgs, parts.clock)
+    return Sessions(grants, refresh, parts.orgs)
 
 
 def _verifier(s: Settings, parts: _Parts) -> Verifier:

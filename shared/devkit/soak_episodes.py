@@ -169,6 +169,7 @@ class Driver:
                 return
             if reply.is_over:
                 self.told.append((self._person.username, reply.at))
+                _all(self._burst(2))  # which must cost no further token call
                 self._connect()
             else:
                 self._world.abandoned.wait(min(reply.retry_after or 0.2, LEASE_S))

@@ -85,12 +85,16 @@ class Rhythm:
 
 RHYTHMS: Mapping[Trouble, Rhythm] = MappingProxyType(
     {
-        Trouble.KILL: Rhythm(2.0, 15.0, 2),
-        Trouble.LONG_LOCK: Rhythm(15.0, 40.0, 3),
+        Trouble.KILL: Rhythm(2.0, 12.0, 2),
+        Trouble.LONG_LOCK: Rhythm(15.0, 45.0, 4),
         Trouble.LOCK: Rhythm(25.0, 25.0, 0),
         Trouble.SHORT_LOCK: Rhythm(5.0, 7.0, 0),
     }
 )
+
+
+REST_S = 3.0
+"""Time after each trouble in which all that has waited can be done: a store with gaps too short for it is away."""
 
 
 class Dealer:
@@ -103,6 +107,7 @@ class Dealer:
         self._busy = threading.Lock()
         self._clock = clock
         self._spent = 0
+        self._rested = clock()
         self._due = {trouble: clock() + rhythm.first_s for trouble, rhythm in RHYTHMS.items()}
 
     def fault(self) -> Fault:
@@ -117,13 +122,15 @@ class Dealer:
 
     @contextmanager
     def trouble(self) -> Iterator[Trouble | None]:
-        """What is due to instances or store; while the block lasts nobody else gets any."""
+        """What is due to instances or store; while the block lasts, and a while after it, nobody else gets any."""
         if not self._busy.acquire(blocking=False):
             yield None
             return
+        trouble = self._next() if self._clock() >= self._rested else None
         try:
-            yield self._next()
+            yield trouble
         finally:
+            self._rested = self._clock() + REST_S if trouble else self._rested
             self._busy.release()
 
     def _next(self) -> Trouble | None:

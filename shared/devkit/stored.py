@@ -78,6 +78,7 @@ FIELDS: Mapping[str, str] = MappingProxyType(
         "connection.refreshed_at": "when the grant was last renewed",
         "connection.claim": "random: the refresh under way",
         "connection.held_until": "no refresh before this instant",
+        "connection.doubts": "refreshes whose end nobody knows",
         "attempt.id": "SHA-256 of the state",
         "attempt.tenant": "the customer's ref",
         "attempt.tenant_generation": "which of its generations",

@@ -151,7 +151,8 @@ class Connection:
     """A connection as stored. `generation` counts consents, `version` the grant's commits; times are epoch ms.
 
     `claim` names the call that is refreshing the grant, or that was and has not told how it ended. Before
-    `held_until` the grant is not refreshed. `saved_at` is when the row was last written and `read_at` when this
+    `held_until` the grant is not refreshed. `doubts` counts refreshes since the last commit of which nobody knows
+    whether Salesforce rotated the token. `saved_at` is when the row was last written and `read_at` when this
     copy was read, both by the store's clock, the only one that instances share.
     """
 
@@ -169,6 +170,7 @@ class Connection:
     refreshed_at: int
     claim: str | None = None
     held_until: int = 0
+    doubts: int = 0
     etag: str | None = None
     saved_at: int = field(default=0, compare=False)
     read_at: int = field(default=0, compare=False)
@@ -224,7 +226,8 @@ class Connection:
 
     def claimed(self, claim: str) -> "Connection":
         """Taken for one refresh. A claim that nobody gave back leaves the doubt whether its token was used."""
-        return replace(self, claim=claim, reason=Reason.OUTCOME_UNKNOWN if self.claim else self.reason)
+        left = self.held(Reason.OUTCOME_UNKNOWN, self.held_until) if self.claim else self
+        return replace(left, claim=claim)
 
     def released(self) -> "Connection":
         """Given back as it was: nothing has happened to the grant."""
@@ -232,7 +235,8 @@ class Connection:
 
     def held(self, reason: Reason, until: int) -> "Connection":
         """Given back for a reason that remains: no refresh before `until` (epoch ms, the store's clock)."""
-        return replace(self, claim=None, reason=reason, held_until=until)
+        doubts = self.doubts + (reason is Reason.OUTCOME_UNKNOWN)
+        return replace(self, claim=None, reason=reason, held_until=until, doubts=doubts)
 
     def accepted(self) -> "Connection":
         """Rid of what stood in its way."""
@@ -241,7 +245,7 @@ class Connection:
     def ended(self) -> "Connection":
         """The same connection without its grant: only the user can make a new one."""
         reason = Reason.IDLE if self.is_idle else Reason.GRANT_ENDED
-        reason = self.reason if self.reason is Reason.OUTCOME_UNKNOWN else reason
+        reason = Reason.OUTCOME_UNKNOWN if self.doubts else reason
         state = ConnectionState.NEEDS_RECONNECT
         return replace(self, state=state, reason=reason, grant=None, claim=None, held_until=0)
 

@@ -46,3 +46,9 @@ class RefreshFailed(Exception):
         self.cause = cause
         self.retry_after = retry_after
         self.again = again
+
+    @property
+    def knows_us(self) -> bool:
+        """Whether Salesforce says this only once it has taken our credentials, address and request."""
+        told = self.kind in {FailureClass.GRANT_DEAD, FailureClass.ORG_SETUP}
+        return told or self.again is Again.LATER or self.cause is Reason.LOGIN_LIMIT

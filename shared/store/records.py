@@ -91,6 +91,7 @@ STORED: Mapping[Kind, Mapping[str, Field | Mapping[str, Field]]] = MappingProxyT
             "refreshed_at": Field(Word.TIME, _GRANT),
             "claim": Field(Word.RANDOM_ID, _BOOKKEEPING, optional=True),
             "held_until": Field(Word.TIME, _BOOKKEEPING),
+            "doubts": Field(Word.COUNT, _BOOKKEEPING),
         },
         Kind.ATTEMPT: {
             "id": Field(Word.DIGEST, _GRANT),
@@ -194,6 +195,7 @@ def connection_of(document: object) -> Connection:
         refreshed_at=read.number("refreshed_at"),
         claim=read.text_if_any("claim"),
         held_until=read.number("held_until"),
+        doubts=read.number("doubts"),
     )
 
 

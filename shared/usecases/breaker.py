@@ -1,5 +1,6 @@
 """Stop asking a token endpoint that refuses ourselves: more calls would mend nothing, and might get us locked out."""
 
+from math import ceil
 from threading import Lock
 
 from shared.model.refreshing import RefreshFailed
@@ -18,15 +19,19 @@ class Breaker:
         self._turn = Lock()
         self._open: dict[str, tuple[float, RefreshFailed]] = {}
 
-    def pass_or_raise(self, host: str) -> None:
-        """Return when the host may be asked. Raises the fault that opened the breaker, with the rest of its time."""
+    def fault(self, host: str) -> RefreshFailed | None:
+        """Why the host may not be asked now, with the rest of the time; None when it may."""
+        until, fault = self._open.get(host, (0.0, None))
+        left = until - self._ticks()
+        return RefreshFailed(fault.kind, fault.cause, retry_after=ceil(left)) if fault and left > 0 else None
+
+    def probe(self, host: str) -> RefreshFailed | None:
+        """The same, for who asks the host at once: an open breaker lets one through after each rest."""
         with self._turn:
-            until, fault = self._open.get(host, (0.0, None))
-            left = until - self._ticks()
-            if fault and left > 0:
-                raise RefreshFailed(fault.kind, fault.cause, retry_after=int(left) + 1)
-            if fault:
-                self._open[host] = (self._ticks() + self._rest_s, fault)
+            fault = self.fault(host)
+            if fault is None and host in self._open:
+                self._open[host] = (self._ticks() + self._rest_s, self._open[host][1])
+            return fault
 
     def open(self, host: str, fault: RefreshFailed) -> bool:
         """Stop the calls to that host. True when it was closed before: the moment to tell somebody."""

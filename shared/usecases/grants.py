@@ -75,6 +75,7 @@ class Grants:
             grant=sealed_grant,
             org=sealed_org,
             refreshed_at=at,
+            doubts=0,
         )
 
     def _alarm(self, admitted: Admitted) -> None:

@@ -23,9 +23,6 @@ POLL_S = 0.2
 """How often a call looks whether another one's refresh has ended."""
 
 CLAIM_BYTES = 16
-OURS_WAS_TAKEN = frozenset({FailureClass.GRANT_DEAD, FailureClass.ORG_SETUP})
-"""What Salesforce says of a grant only once it has taken our credentials, address and request."""
-
 CONTENTION_PAUSE_S = 1.0
 CONTENTION_TRIES = 3
 
@@ -93,16 +90,15 @@ class RefreshGrant:
             raise held_back(row)
         if row.age_ms < self.limits.floor_s * SECOND_MS:
             raise self._refused(admitted, row)
-        try:
-            self.breaker.pass_or_raise(org.login_origin)
-        except RefreshFailed as fault:
-            raise problem_of_ours(fault) from None
+        fault = self.breaker.fault(org.login_origin)
+        if fault:
+            raise problem_of_ours(fault)
 
     def _refused(self, admitted: Admitted, row: Connection) -> FlowRunnerError:
         """Salesforce refuses a session that is as good as new: no refresh will cure that."""
         held = row.held(Reason.SESSION_REFUSED, row.read_at + REFUSED_MS)
         if row.claim is None:  # else another call is at it, and will see for itself
-            self._write(admitted, row, lambda now: now.held(Reason.SESSION_REFUSED, held.held_until))
+            self._tell_row(admitted, row, lambda now: now.held(Reason.SESSION_REFUSED, held.held_until))
         return held_back(held)
 
     def _claimed(self, admitted: Admitted, row: Connection) -> OpenConnection | None:
@@ -114,17 +110,24 @@ class RefreshGrant:
             return None
         try:
             held = self.grants.opened(admitted, claimed)
+            self._probe(held.org)
         except FlowRunnerError:
-            self._write(admitted, claimed, Connection.released)
+            self._tell_row(admitted, claimed, Connection.released)
             raise
         try:
             grant, org = self._asked(held, lease_end)
         except RefreshFailed as failed:
-            return self._failed(admitted, held, failed)
+            return self._failed(admitted, held, failed, lease_end)
         self.breaker.close(org.login_origin)
         stored = self.commit(admitted, OpenConnection(claimed, org, grant), lease_end)
         self.emit(Event(EventName.GRANT_REFRESHED, {"tenant_id": admitted.tenant.ref}))
         return stored
+
+    def _probe(self, org: OrgFacts) -> None:
+        """Raise when another call has just been let through an open breaker."""
+        fault = self.breaker.probe(org.login_origin)
+        if fault:
+            raise problem_of_ours(fault)
 
     def _asked(self, held: OpenConnection, lease_end: float) -> tuple[Grant, OrgFacts]:
         """The fresh grant. The same token is sent again only where it is certainly unused and the lease leaves time."""
@@ -141,50 +144,54 @@ class RefreshGrant:
                 if failed.again is Again.LATER:
                     self.pause(CONTENTION_PAUSE_S)
 
-    def _failed(self, admitted: Admitted, held: OpenConnection, failed: RefreshFailed) -> OpenConnection:
+    def _failed(
+        self, admitted: Admitted, held: OpenConnection, failed: RefreshFailed, lease_end: float
+    ) -> OpenConnection:
         """A newer grant that another call has stored; else the problem is raised, and the row told."""
-        handling = HANDLING[failed.kind]
+        handling, ended = HANDLING[failed.kind], failed.kind is FailureClass.GRANT_DEAD
         self._tell_breaker(held.org, failed)
-        newer = self._write(admitted, held.row, lambda row: handling.row(row, failed, self.limits))
+        until = lease_end if ended else self.ticks()  # a dead grant that stays would be asked for again
+        newer = self._tell_row(admitted, held.row, lambda row: handling.row(row, failed, self.limits), until)
         if newer:
             return newer
         row = handling.row(held.row, failed, self.limits)
         facts = {"tenant_id": admitted.tenant.ref, "error_code": failed.kind, "reason": failed.cause or row.reason}
-        ended = failed.kind is FailureClass.GRANT_DEAD
         self.emit(Event(EventName.GRANT_ENDED if ended else EventName.GRANT_NOT_REFRESHED, facts))
         raise handling.problem(row, failed) from None
 
     def _tell_breaker(self, org: OrgFacts, failed: RefreshFailed) -> None:
         if failed.kind is FailureClass.OPERATOR and self.breaker.open(org.login_origin, failed):
             self.emit(Event(EventName.REFRESHES_SUSPENDED, {"reason": failed.cause}))
-        if failed.kind in OURS_WAS_TAKEN:
+        if failed.knows_us:
             self.breaker.close(org.login_origin)
 
-    def _write(
-        self, admitted: Admitted, row: Connection, effect: Callable[[Connection], Connection]
+    def _tell_row(
+        self, admitted: Admitted, row: Connection, effect: Callable[[Connection], Connection], until: float = 0
     ) -> OpenConnection | None:
         """Store what has happened to a row, unless another call has moved or claimed it: then the newer grant, if any.
 
         Where the store is away the claim stays to its end, which says enough.
         """
         try:
-            while not self._wrote(admitted, effect(row)):
-                now = self._row(admitted, row)
-                if now.has_moved_since(row):
-                    return self.grants.opened(admitted, now)
-                if now.claim != row.claim or now.grant is None:
-                    return None
-                row = now
+            return self.commit.insist(lambda: self._told(admitted, row, effect), until)
         except StoreUnavailable:
             return None
-        return None
 
-    def _wrote(self, admitted: Admitted, row: Connection) -> bool:
-        try:
-            admitted.rows.save_connection(row)
-        except Conflict:
-            return False
-        return True
+    def _told(
+        self, admitted: Admitted, row: Connection, effect: Callable[[Connection], Connection]
+    ) -> OpenConnection | None:
+        while True:
+            try:
+                admitted.rows.save_connection(effect(row))
+            except Conflict:
+                now = self._row(admitted, row)
+            else:
+                return None
+            if now.has_moved_since(row):
+                return self.grants.opened(admitted, now)
+            if now.claim != row.claim or now.grant is None:
+                return None
+            row = now
 
     def _row(self, admitted: Admitted, earlier: Connection) -> Connection:
         """The row as it is now. Raises ReconnectNeeded when it has gone."""

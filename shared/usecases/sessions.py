@@ -6,14 +6,14 @@ from typing import TypeVar
 
 from shared.errors import SalesforceTimedOut, SessionExpired
 from shared.model.connections import Connection, OpenConnection, OrgFacts, Reason
-from shared.ports import Clock, Org, Orgs
+from shared.ports import Org, Orgs
 from shared.usecases.admission import Admitted
 from shared.usecases.grants import Grants, refuse_foreign
 from shared.usecases.refresh import RefreshGrant
 
 Answer = TypeVar("Answer")
 
-LATE_MS = 30_000
+LATE_S = 30
 """A session that is refused later than this leaves no time for a refresh and a second try before the platform's cut."""
 
 
@@ -24,7 +24,6 @@ class Sessions:
     grants: Grants
     refresh: RefreshGrant
     orgs: Orgs
-    clock: Clock
 
     def org(self, admitted: Admitted, row: Connection) -> OrgFacts:
         """The org, to be used. Raises OrgNotAllowed when the tenant's list no longer holds it."""
@@ -62,16 +61,16 @@ class LiveConnection:
 
         Where refusal and refresh took too long there is no time for that: SalesforceTimedOut.
         """
-        refresh, asked_at = self._sessions.refresh, self._sessions.clock()
+        refresh, asked_at = self._sessions.refresh, self._sessions.refresh.ticks()
         try:
             return self._asked(question)
         except SessionExpired:
             if self._refreshed:
                 raise refresh.refused(self._admitted, self._opened) from None
-        self._refuse_late(asked_at, LATE_MS)
+        self._refuse_late(asked_at, LATE_S)
         self._opened = refresh(self._admitted, self._opened)
         self._refreshed = True
-        self._refuse_late(asked_at, LATE_MS + refresh.limits.lease_ms)
+        self._refuse_late(asked_at, LATE_S + refresh.limits.lease_s)
         try:
             return self._asked(question)
         except SessionExpired:
@@ -83,6 +82,6 @@ class LiveConnection:
             self._opened = self._sessions.refresh.accepted(self._admitted, self._opened)
         return answer
 
-    def _refuse_late(self, asked_at: int, late_ms: int) -> None:
-        if self._sessions.clock() - asked_at > late_ms:
+    def _refuse_late(self, asked_at: float, late_s: int) -> None:
+        if self._sessions.refresh.ticks() - asked_at > late_s:
             raise SalesforceTimedOut

@@ -37,7 +37,9 @@ COLLABORATORS: Mapping[str, str] = MappingProxyType(
 )
 """Use cases that other use cases ask for more than their call."""
 
-NO_USE_CASES: Mapping[str, str] = MappingProxyType({"Flights": "what is under way in this process"})
+NO_USE_CASES: Mapping[str, str] = MappingProxyType(
+    {"Flights": "what is under way in this process", "Insist": "how to write to a store that is away"}
+)
 """What is called like a use case and is none."""
 
 PROOFS = ("Principal", "Admitted")

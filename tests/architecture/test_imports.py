@@ -73,7 +73,7 @@ WALLS: Mapping[str, Wall] = MappingProxyType(
 
 COLLABORATORS: Mapping[str, str] = MappingProxyType(
     {
-        "commit_grant": "admission grants",
+        "commit_grant": "admission grants insist",
         "complete_connection": "admission connect grants",
         "connect": "admission enrol",
         "connections": "admission grants",

@@ -22,13 +22,15 @@ def test_a_claim_lives_as_long_as_its_lease_and_the_second_that_a_store_may_be_o
 def test_a_claim_leaves_all_that_is_sealed_or_bound_as_it_is(row: Connection) -> None:
     claimed = row.claimed(hex_of(1))
     assert claimed.claim == hex_of(1)
-    assert replace(claimed, claim=row.claim, reason=row.reason) == row
+    assert replace(claimed, claim=row.claim, reason=row.reason, doubts=row.doubts) == row
     assert claimed.link == row.link
     assert not claimed.has_moved_since(row)
 
 
 @given(CONNECTIONS)
 def test_a_claim_that_nobody_gave_back_leaves_its_doubt(row: Connection) -> None:
-    assert row.claimed(hex_of(1)).reason is (Reason.OUTCOME_UNKNOWN if row.claim else row.reason)
+    claimed = row.claimed(hex_of(1))
+    assert claimed.reason is (Reason.OUTCOME_UNKNOWN if row.claim else row.reason)
+    assert claimed.doubts == row.doubts + (row.claim is not None)
     assert row.released().claim is None
     assert replace(row.released(), claim=row.claim) == row

@@ -66,7 +66,7 @@ def test_of_all_who_claim_a_connection_at_once_exactly_one_wins(store: Store, ra
     assert last is not None
     (winner,) = (racer for racer, won in enumerate(results) if won[-1])
     assert last.claim == hex_of(24 * 100 + winner)
-    assert replace(last, claim=None, reason=None, etag=None) == a_connection()
+    assert replace(last, claim=None, reason=None, doubts=0, etag=None) == a_connection()
 
 
 def test_of_all_who_create_one_row_exactly_one_wins(store: Store, race: Race) -> None:

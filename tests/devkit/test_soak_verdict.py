@@ -78,6 +78,8 @@ def test_trouble_comes_when_it_is_due_and_one_at_a_time() -> None:
     now[0] = RHYTHMS[Trouble.KILL].first_s
     with dealer.trouble() as first, dealer.trouble() as second:
         assert (first, second) == (Trouble.KILL, None)
-    with dealer.trouble() as not_yet:
-        assert not_yet is None
-    assert dealer.expiries == 1
+    now[0] = RHYTHMS[Trouble.SHORT_LOCK].first_s
+    for expected in (Trouble.SHORT_LOCK, None):  # what is due next has to wait until the first one is over
+        with dealer.trouble() as next_one:
+            assert next_one is expected
+    assert dealer.expiries == 2

@@ -93,7 +93,6 @@ def guest(member: Member, store: SqliteStore, clock: Clock) -> Guest:
     flows = replace(
         lists,
         admission=replace(lists.admission, store=store),
-        sessions=replace(lists.sessions, clock=clock),
         catalogue=Catalogue(RecentFlows(0, clock)),
     )
     return Guest(flows, cases.sign_in(BearerToken(f"Bearer {member.panes[0].token}")), member.connection)

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from shared.errors import NextAction, SalesforceUnusable
+from shared.errors import NextAction, SalesforceUnusable, StoreUnavailable
 from shared.model.connections import Reason
 from shared.model.events import EventName
 from shared.model.identity import Principal
@@ -34,26 +34,24 @@ def time() -> Time:
 def breaker(time: Time) -> Breaker:
     """Open for ten seconds since now."""
     made = Breaker(time, 10)
-    made.pass_or_raise(HOST)
+    assert made.probe(HOST) is None
     assert made.open(HOST, FAULT)
     return made
 
 
 def refused(breaker: Breaker, host: str = HOST) -> int | None:
     """For how many seconds more nothing passes; None when something has passed."""
-    try:
-        breaker.pass_or_raise(host)
-    except RefreshFailed as told:
-        return told.retry_after if (told.kind, told.cause) == (FAULT.kind, FAULT.cause) else -1
-    return None
+    told = breaker.probe(host)
+    assert told is None or (told.kind, told.cause) == (FAULT.kind, FAULT.cause)
+    return told.retry_after if told else None
 
 
 def test_nothing_passes_while_it_is_open_and_then_one_call_alone(breaker: Breaker, time: Time) -> None:
-    assert (refused(breaker), refused(breaker, OTHER)) == (11, None)
+    assert (refused(breaker), refused(breaker, OTHER)) == (10, None)
     time.seconds += 9.5
     assert refused(breaker) == 1
     time.seconds += 0.5
-    assert [refused(breaker) for _ in range(3)] == [None, 11, 11]
+    assert [refused(breaker) for _ in range(3)] == [None, 10, 10]
 
 
 def test_a_probe_that_fails_opens_it_again_and_is_no_news(breaker: Breaker, time: Time) -> None:
@@ -62,7 +60,7 @@ def test_a_probe_that_fails_opens_it_again_and_is_no_news(breaker: Breaker, time
     time.seconds += 3
     assert not breaker.open(HOST, FAULT)
     time.seconds += 9
-    assert refused(breaker) == 2
+    assert refused(breaker) == 1
 
 
 def test_a_success_closes_it_and_the_next_fault_is_news(breaker: Breaker) -> None:
@@ -100,3 +98,26 @@ def test_a_fault_of_ours_stops_all_token_calls_touches_no_row_and_needs_no_recon
     assert world.cases.list_flows(ben, second)
     assert world.cases.list_flows(ada, expired)
     assert world.told().count(EventName.REFRESHES_SUSPENDED) == 1
+
+
+@pytest.mark.parametrize("answer", ["oauth-object", "ip-restricted", "contention", "login-rate"])
+def test_a_probe_that_salesforce_refuses_for_the_grant_s_sake_shows_that_it_takes_us_again(
+    world: World, ada: Principal, ben: Principal, expired: str, answer: str
+) -> None:
+    second = world.connect(ben).row.id
+    world.expire_sessions()
+    world.plan("token", answer="invalid-client")
+    refusal(lambda: world.cases.list_flows(ada, expired))
+    world.clock.move(BREAKER_S * SECOND)
+    world.plan("token", answer=answer, times=4 if answer == "contention" else 1)
+    refusal(lambda: world.cases.list_flows(ada, expired))
+    assert world.cases.list_flows(ben, second)
+
+
+def test_a_call_that_gets_no_claim_leaves_the_probe_to_others(world: World, ada: Principal, expired: str) -> None:
+    world.plan("token", answer="invalid-client")
+    refusal(lambda: world.cases.list_flows(ada, expired))
+    world.clock.move(BREAKER_S * SECOND)
+    world.interruptions.fail("save_connection", StoreUnavailable())
+    refusal(lambda: world.cases.list_flows(ada, expired))
+    assert world.cases.list_flows(ada, expired)

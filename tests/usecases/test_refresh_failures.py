@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from shared.errors import NextAction, ReconnectNeeded
+from shared.errors import NextAction, ReconnectNeeded, StoreUnavailable
 from shared.model.answers import ConnectionView
 from shared.model.connections import Connection, ConnectionState, Reason
 from shared.model.events import EventName
@@ -14,7 +14,7 @@ from shared.model.identity import Principal
 from shared.model.refreshing import FailureClass
 from shared.telemetry.vocabulary import fitting
 from shared.usecases.refresh_failures import HANDLING
-from tests.usecases.world_fixtures import DAY, FLOOR_MS, LIMITS, SECOND, World, refusal
+from tests.usecases.world_fixtures import DAY, FLOOR_MS, LIMITS, MINUTE, SECOND, World, refusal
 
 R = Reason
 Effect = Callable[[Connection, int], Connection]
@@ -31,7 +31,8 @@ def dead(row: Connection, _: int) -> Connection:
 
 
 def held(reason: Reason, seconds: int) -> Effect:
-    return lambda row, now: replace(row, reason=reason, held_until=now + seconds * SECOND)
+    doubts = int(reason is R.OUTCOME_UNKNOWN)
+    return lambda row, now: replace(row, reason=reason, held_until=now + seconds * SECOND, doubts=doubts)
 
 
 Told = tuple[int, NextAction, Reason | None, int | None]
@@ -222,6 +223,30 @@ def test_the_second_client_secret_is_tried_once_and_then_used(
     assert used == ([first, "second", "second"] if works else [first, "second"] * 2)
     assert capsys.readouterr().out.count("credentials_refused") == (1 if works else 2)
     assert (world.row(ada).state, world.row(ada).reason) == (ConnectionState.CONNECTED, None)
+
+
+# Ends
+
+
+def test_a_dead_grant_is_removed_although_the_store_is_away_for_a_moment(
+    world: World, ada: Principal, expired: str
+) -> None:
+    world.end_approvals()
+    for call in range(2, 7):
+        world.interruptions.fail("save_connection", StoreUnavailable(), call=call)
+    refusal(lambda: world.cases.list_flows(ada, expired))
+    assert world.row(ada).grant is None
+    world.clock.move(MINUTE)
+    refusal(lambda: world.cases.list_flows(ada, expired))
+    assert world.asked()["token"] == 1
+
+
+def test_a_doubt_outlives_other_failures(world: World, ada: Principal, expired: str) -> None:
+    for weather in ({"drop": "after"}, {"answer": "ip-restricted"}, {}):
+        world.plan("token", **weather)
+        told = refusal(lambda: world.cases.list_flows(ada, expired))
+        world.clock.move(MINUTE)
+    assert told.members == {"reason": R.OUTCOME_UNKNOWN}
 
 
 # Idle

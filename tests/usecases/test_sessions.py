@@ -10,8 +10,8 @@ from shared.model.events import EventName
 from shared.model.identity import Principal
 from shared.model.requests import CompleteConnection
 from shared.usecases.refresh_failures import REFUSED_MS, RefreshLimits
-from shared.usecases.sessions import LATE_MS
-from tests.usecases.world_fixtures import FLOOR_MS, MINUTE, WAIT_S, World, a_key, refusal
+from shared.usecases.sessions import LATE_S
+from tests.usecases.world_fixtures import FLOOR_MS, MINUTE, SECOND, WAIT_S, World, a_key, refusal
 
 
 def without_floor(world: World) -> World:
@@ -42,18 +42,18 @@ def test_one_call_refreshes_at_most_once_whatever_it_asks(world: World, ada: Pri
 
 def test_a_refusal_that_took_too_long_leaves_no_time_for_a_refresh(world: World, ada: Principal, expired: str) -> None:
     with world.held("list", lambda: world.cases.list_flows(ada, expired)) as slow:
-        world.clock.move(LATE_MS + 1)
+        world.clock.move(LATE_S * SECOND + 1)
     assert isinstance(slow.exception(), SalesforceTimedOut)
     assert world.asked() == {"list": 1}
     with world.held("list", lambda: world.cases.list_flows(ada, expired)) as in_time:
-        world.clock.move(LATE_MS)
+        world.clock.move(LATE_S * SECOND)
     assert in_time.result()
 
 
 def test_a_refresh_that_took_too_long_leaves_no_time_for_a_second_try(
     world: World, ada: Principal, expired: str
 ) -> None:
-    world.interruptions.before("refresh done", lambda: world.clock.move(LATE_MS + world.limits.lease_ms + 1))
+    world.interruptions.before("refresh done", lambda: world.clock.move((LATE_S + world.limits.lease_s) * SECOND + 1))
     assert isinstance(refusal(lambda: world.cases.list_flows(ada, expired)), SalesforceTimedOut)
     assert world.asked() == {"list": 1, "token": 1}
     assert world.cases.list_flows(ada, expired)

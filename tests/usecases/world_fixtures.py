@@ -43,6 +43,7 @@ from shared.usecases.end_stale_runs import EndStaleRuns
 from shared.usecases.enrol import Enrol, EnrolByOperator
 from shared.usecases.flights import Flights
 from shared.usecases.grants import ALLOWED_ORGS, Grants
+from shared.usecases.insist import Insist
 from shared.usecases.list_flows import Catalogue, DescribeFlow, ListFlows
 from shared.usecases.refresh import RefreshGrant
 from shared.usecases.refresh_failures import RefreshLimits
@@ -114,7 +115,7 @@ class World:
         admission = Admission(store, keyring)
         grants = Grants(oauth, self.events.append)
         refresh = self._refresh(grants, interruptions, clock)
-        sessions = Sessions(grants, refresh, self.built.run_flow.sessions.orgs, clock)
+        sessions = Sessions(grants, refresh, self.built.run_flow.sessions.orgs)
         catalogue = Catalogue(RecentFlows(FLOW_CACHE_S, clock))
         enrol = Enrol(store, keyring, admission, clock, os.urandom)
         newcomers = enrol if self.open_enrolment else None
@@ -145,7 +146,7 @@ class World:
 
         return RefreshGrant(
             grants=grants,
-            commit=CommitGrant(grants, ticks, pause, os.urandom, self.events.append),
+            commit=CommitGrant(grants, Insist(ticks, pause, os.urandom), self.events.append),
             oauth=grants.oauth,
             limits=self.limits,
             breaker=Breaker(ticks, BREAKER_S),
