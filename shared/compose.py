@@ -131,9 +131,11 @@ def _use_cases(settings: Settings, parts: _Parts) -> UseCases:
 
 def _sessions(s: Settings, parts: _Parts, grants: Grants) -> Sessions:
     ticks, pause, randomness, emit = time.monotonic, time.sleep, parts.randomness, parts.emit
+    insist = Insist(ticks, pause, randomness)
     refresh = RefreshGrant(
         grants=grants,
-        commit=CommitGrant(grants, Insist(ticks, pause, randomness), emit),
+        commit=CommitGrant(grants, insist, emit),
+        insist=insist,
         oauth=parts.oauth,
         limits=RefreshLimits(s.grant_lease_s, s.token_deadline_s, s.refresh_floor_s),
         breaker=Breaker(ticks, s.breaker_s),

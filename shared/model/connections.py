@@ -185,10 +185,9 @@ class Connection:
         """When Salesforce ends the grant, unless it is refreshed before."""
         return self.refreshed_at + IDLE_LIMIT_MS
 
-    @property
-    def age_ms(self) -> int:
-        """How long ago the grant was refreshed, by the store's clock; the consent's time is an instance's own."""
-        return self.read_at - min(self.refreshed_at, self.saved_at)
+    def is_young(self, floor_ms: int) -> bool:
+        """Whether the grant was refreshed a moment ago. The first one, of the consent itself, never was."""
+        return self.version > 1 and self.read_at - self.refreshed_at < floor_ms
 
     @property
     def is_idle(self) -> bool:
@@ -202,8 +201,11 @@ class Connection:
 
     @property
     def shown_reason(self) -> Reason | None:
-        """What is the matter, as its owner sees it."""
-        return Reason.IDLE if self.is_idle else self.reason
+        """What is the matter, as its owner sees it; what held a refresh back is over when the time is."""
+        if self.is_idle:
+            return Reason.IDLE
+        over = self.state is ConnectionState.CONNECTED and self.held_until <= self.read_at
+        return None if over and self.reason is not Reason.OUTCOME_UNKNOWN else self.reason
 
     @property
     def warning(self) -> Reason | None:
@@ -239,8 +241,8 @@ class Connection:
         return replace(self, claim=None, reason=reason, held_until=until, doubts=doubts)
 
     def accepted(self) -> "Connection":
-        """Rid of what stood in its way."""
-        return replace(self, reason=None, held_until=0)
+        """Taken by Salesforce after all. What is held stays so: no session ends that soon after it began."""
+        return replace(self, reason=None)
 
     def ended(self) -> "Connection":
         """The same connection without its grant: only the user can make a new one."""

@@ -19,7 +19,7 @@ from shared.errors import (
     SessionExpired,
 )
 from shared.model.connections import SCOPES, Consent, Environment, Grant, OrgFacts, Reason
-from shared.model.refreshing import Again, FailureClass, RefreshFailed
+from shared.model.refreshing import FailureClass, RefreshFailed
 from shared.salesforce.client_secrets import ClientSecrets
 from shared.salesforce.faults import Fault, FaultKind, error_of, fault_of
 from shared.salesforce.hosts import Hosts, identity_of, ids_of
@@ -32,6 +32,7 @@ SCOPE = " ".join(sorted(SCOPES))
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}", re.ASCII)
 _START_OVER = "Nobody can tell whether Salesforce took the consent. Connect Salesforce again."
+_OK = 200
 _LASTING = frozenset({"refresh_token", "offline_access"})
 _CODE_IS_SPENT = frozenset(
     {
@@ -74,7 +75,7 @@ class _Answer:
 
 @dataclass(frozen=True, slots=True)
 class OAuthClient:
-    """The service as Salesforce knows it. Each call is sent once and never repeated; times are in seconds."""
+    """The service as Salesforce knows it. Times are in seconds; only refused credentials make a call be sent again."""
 
     hosts: Hosts
     pool: Pool = field(repr=False)
@@ -112,7 +113,7 @@ class OAuthClient:
         `connect` nobody can tell whether the code was used, or it was.
         """
         origin = self.hosts.login_again(consent.login_origin)
-        reply = self._redeemed(
+        reply = self._ask(
             origin,
             {
                 "grant_type": "authorization_code",
@@ -140,13 +141,15 @@ class OAuthClient:
             origin = self.hosts.login_again(org.login_origin)
         except SalesforceUnusable:
             raise RefreshFailed(FailureClass.OPERATOR, Reason.OUR_REQUEST) from None
-        reply, other = self._ask(origin, {"grant_type": "refresh_token", "refresh_token": grant.refresh_token})
+        reply = self._ask(origin, {"grant_type": "refresh_token", "refresh_token": grant.refresh_token})
         failed = failure_of(reply)
-        if failed and other:
-            failed.again = Again.AT_ONCE
-        if failed or isinstance(reply, Unanswered):
+        if isinstance(reply, Unanswered):
             raise failed or RefreshFailed(FailureClass.UNCERTAIN)
-        return self._kept(origin, org, grant, _Answer.of(reply))
+        answer = _Answer.of(reply)
+        # What is odd about a good answer is no reason to throw its token away: that would end the grant.
+        if failed and not (reply.status == _OK and answer.grant(grant.refresh_token)):
+            raise failed
+        return self._kept(origin, org, grant, answer)
 
     def revoke(self, org: OrgFacts, grant: Grant) -> bool:
         """End a grant, its access tokens included. True when it is gone, False when nobody can tell. Never raises."""
@@ -156,19 +159,18 @@ class OAuthClient:
             return False
         return self._revoke(origin, grant.refresh_token or grant.access_token)
 
-    def _redeemed(self, origin: str, form: Mapping[str, str]) -> Reply | Unanswered:
-        """The answer to a code, which is not used up where our credentials are refused."""
-        reply, other = self._ask(origin, form)
-        return self._ask(origin, form)[0] if other else reply
-
-    def _ask(self, origin: str, form: Mapping[str, str]) -> tuple[Reply | Unanswered, bool]:
-        """The answer, and whether it refuses our client secret while there is another one to try."""
-        secret = self.secrets.current
-        app = {"client_id": self.client_id, "client_secret": secret}
-        reply = self.pool.post_form(f"{origin}/services/oauth2/token", {**form, **app}, self._wait)
-        failed = failure_of(reply)
-        refused = failed is not None and failed.cause is Reason.OUR_CREDENTIALS
-        return reply, refused and self.secrets.refused(secret)
+    def _ask(self, origin: str, form: Mapping[str, str]) -> Reply | Unanswered:
+        """The answer. Refused credentials have used up nothing, so the second client secret is tried once."""
+        reply: Reply | Unanswered = Unanswered.NOT_SENT
+        for secret in self.secrets:
+            app = {"client_id": self.client_id, "client_secret": secret}
+            reply = self.pool.post_form(f"{origin}/services/oauth2/token", {**form, **app}, self._wait)
+            failed = failure_of(reply)
+            if failed is None or failed.cause is not Reason.OUR_CREDENTIALS:
+                if not isinstance(reply, Unanswered):
+                    self.secrets.accepted(secret)
+                break
+        return reply
 
     @property
     def _wait(self) -> tuple[float, float]:
@@ -196,7 +198,7 @@ class OAuthClient:
         The signature proves the id alone, and the id has to be the one we know; so it adds nothing here, while a
         client secret that changes would end every user's grant.
         """
-        if ids_of(answer.id) != (org.org_id, org.salesforce_user):  # somebody else's: nobody may use this grant again
+        if ids_of(answer.id) not in {None, (org.org_id, org.salesforce_user)}:  # somebody else's: of no use to anybody
             self._revoke(origin, answer.refresh_token or grant.refresh_token)
             raise RefreshFailed(FailureClass.GRANT_DEAD)
         fresh = answer.grant(grant.refresh_token)

@@ -29,7 +29,7 @@ CLASSES: Mapping[FaultKind, FailureClass] = MappingProxyType(
 
 # The words for a spent code are, at a refresh, the older ones for two refreshes at once (contract 2.7).
 _CONTENDED = frozenset({FaultKind.REFRESH_CONTENTION, FaultKind.CODE_EXPIRED})
-_NOT_DONE, _REFUSED = frozenset({429, 503}), range(400, 500)
+_NOT_DONE, _REFUSED, _TOO_SLOW = frozenset({420, 429}), range(300, 500), 408
 
 
 def failure_of(reply: Reply | Unanswered) -> RefreshFailed | None:
@@ -53,8 +53,8 @@ def _refused(status: int, fault: Fault) -> RefreshFailed:
         return RefreshFailed(FailureClass.TRANSIENT, retry_after=CONTENTION_S, again=Again.LATER)
     if fault.kind is FaultKind.UPSTREAM_DOWN and status in _NOT_DONE:
         return RefreshFailed(FailureClass.TRANSIENT, retry_after=fault.retry_after)
-    if fault.kind is FaultKind.UNUSABLE and fault.code and status in _REFUSED:
-        # A refusal in words that we do not know. It may be for our address, so no grant is dead for it.
+    if fault.kind is FaultKind.UNUSABLE and status in _REFUSED and status != _TOO_SLOW:
+        # A refusal that we do not understand. It may be for our address, so no grant is dead for it.
         return RefreshFailed(FailureClass.ORG_SETUP, Reason.UNEXPLAINED)
     kind = CLASSES.get(fault.kind, FailureClass.UNCERTAIN)
     return RefreshFailed(kind, fault.cause, retry_after=fault.retry_after)

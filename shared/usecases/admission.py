@@ -65,12 +65,7 @@ class Admission:
 
     def admit(self, caller: Principal, rows: TenantStore, tenant: Tenant | None) -> Admitted:
         """Admit by a row just read or just written."""
-        if tenant is None:
-            raise TenantNotEnrolled
-        if tenant.state is TenantState.CLOSING:
-            raise TenantDeleted
-        if tenant.state is TenantState.SUSPENDED:
-            raise TenantSuspended
+        tenant = let_in(tenant)
         sealer = self.keyring.sealer(tenant.ref, tenant.generation)
         secret = sealer.open(ID_SECRET, tenant.id_secret)
 
@@ -79,6 +74,17 @@ class Admission:
 
         owner = OwnerDigest(digest("owner", caller.tenant.provider, caller.subject))
         return Admitted(caller, tenant, rows, sealer, owner, digest)
+
+
+def let_in(tenant: Tenant | None) -> Tenant:
+    """The tenant, if its users may come in. Raises TenantNotEnrolled, TenantSuspended or TenantDeleted."""
+    if tenant is None:
+        raise TenantNotEnrolled
+    if tenant.state is TenantState.CLOSING:
+        raise TenantDeleted
+    if tenant.state is TenantState.SUSPENDED:
+        raise TenantSuspended
+    return tenant
 
 
 def until_settled(write: Callable[[], Written], tries: int = 8) -> Written:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.errors import Conflict, KeysUnavailable, ReconnectNeeded, StoreUnavailable
+from shared.errors import Conflict, KeysUnavailable, ReconnectNeeded, SalesforceUnavailable, StoreUnavailable
 from shared.model.connections import Connection, OpenConnection
 from shared.model.events import Event, EventName
 from shared.ports import Emit
@@ -22,8 +22,8 @@ class CommitGrant:
     def __call__(self, admitted: Admitted, fresh: OpenConnection, lease_end: float) -> OpenConnection:
         """The connection as stored, or the newer one that stands there by now; `fresh.row` is the claimed row.
 
-        Raises ReconnectNeeded when the connection has ended meanwhile, StoreUnavailable or KeysUnavailable when
-        the lease is over.
+        Raises ReconnectNeeded when the connection has ended meanwhile; StoreUnavailable, KeysUnavailable or
+        SalesforceUnavailable when the lease was over before it could be stored.
         """
         try:
             return self.insist(lambda: self._stored(admitted, fresh), lease_end)
@@ -35,17 +35,27 @@ class CommitGrant:
         """Written on top of whatever else was changed in the row, unless its grant was."""
         row, at = fresh.row, fresh.row.saved_at
         while True:
-            moved = self.grants.moved(admitted, row, fresh.grant, fresh.org, at)
             try:
+                moved = self.grants.moved(admitted, row, fresh.grant, fresh.org, at)
                 return OpenConnection(admitted.rows.save_connection(moved), fresh.org, fresh.grant)
             except Conflict:
-                _, now = admitted.rows.tenant_and_connection(row.id)
-            if now is None or now.grant is None:
-                self.grants.revoke(fresh.org, fresh.grant)
-                raise ReconnectNeeded("Connect Salesforce again.", members={"reason": now.reason if now else None})
-            if now.has_moved_since(fresh.row):
-                return self._standing(admitted, now, fresh)
-            row = now
+                row = self._now(admitted, fresh)
+            except KeysUnavailable:  # the tenant's key goes with its rows
+                self._now(admitted, fresh)
+                raise
+            if row.has_moved_since(fresh.row):
+                return self._standing(admitted, row, fresh)
+            if row.claim not in {None, fresh.row.claim}:  # our lease was over: whoever claimed it will see for itself
+                self.emit(Event(EventName.GRANT_NOT_STORED, {"tenant_id": admitted.tenant.ref}))
+                raise SalesforceUnavailable(retry_after=1)
+
+    def _now(self, admitted: Admitted, late: OpenConnection) -> Connection:
+        """The row as it is now. Where its grant is gone the late one is nobody's: revoked, and ReconnectNeeded."""
+        _, now = admitted.rows.tenant_and_connection(late.row.id)
+        if now is None or now.grant is None:
+            self.grants.revoke(late.org, late.grant)
+            raise ReconnectNeeded("Connect Salesforce again.", members={"reason": now.reason if now else None})
+        return now
 
     def _standing(self, admitted: Admitted, now: Connection, late: OpenConnection) -> OpenConnection:
         """The connection as it stands: by our own write, whose answer was lost, or by somebody else's.

@@ -69,7 +69,9 @@ class Grants:
         link = replace(row.link, version=row.version + 1, org_version=row.org_version + 1)
         sealed_grant, sealed_org = self.sealed(admitted, link, grant, org)
         return replace(
-            row.released().accepted(),
+            row.released(),
+            reason=None,
+            held_until=0,
             version=link.version,
             org_version=link.org_version,
             grant=sealed_grant,

@@ -58,8 +58,8 @@ def held_back(row: Connection) -> FlowRunnerError:
         why = "Nobody can tell yet whether Salesforce renewed the session."
         return SalesforceUnavailable(why, retry_after=left, members={"cause": row.reason})
     if row.reason is Reason.LOGIN_LIMIT:
-        return OrgLimit(retry_after=left)
-    return _setup(row.reason, left)
+        return OrgLimit(retry_after=left, members={"cause": row.reason})
+    return _setup(row.reason or Reason.SESSION_REFUSED, left)
 
 
 def problem_of_ours(failed: RefreshFailed) -> FlowRunnerError:
@@ -69,7 +69,7 @@ def problem_of_ours(failed: RefreshFailed) -> FlowRunnerError:
     return SalesforceUnusable(why, members=members, retry_after=later, next_action=NextAction.NONE)
 
 
-def _setup(cause: Reason | None, retry_after: int) -> FlowRunnerError:
+def _setup(cause: Reason, retry_after: int) -> FlowRunnerError:
     members = {"cause": cause}
     if cause is Reason.UNEXPLAINED:
         why = "Salesforce does not say why it refuses. Connect again, or ask an admin."

@@ -1,10 +1,11 @@
 """Ask an org with a connection's session, and once more with a fresh one when Salesforce says that it is over."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from shared.errors import SalesforceTimedOut, SessionExpired
+from shared.errors import Conflict, SalesforceTimedOut, SessionExpired
 from shared.model.connections import Connection, OpenConnection, OrgFacts, Reason
 from shared.ports import Org, Orgs
 from shared.usecases.admission import Admitted
@@ -57,24 +58,30 @@ class LiveConnection:
         return self._opened.org
 
     def ask(self, question: Callable[[Org], Answer]) -> Answer:
-        """The org's answer; asked once more after a refresh, since a refused session did nothing.
+        """The org's answer. A refused session did nothing, so it is asked again after a refresh.
 
-        Where refusal and refresh took too long there is no time for that: SalesforceTimedOut.
+        Where even the fresh session is refused it is asked once more if a new consent has replaced the grant
+        meanwhile. Where refusal and refresh took too long there is no time for that: SalesforceTimedOut.
         """
-        refresh, asked_at = self._sessions.refresh, self._sessions.refresh.ticks()
-        try:
+        asked_at = self._sessions.refresh.ticks()
+        with suppress(SessionExpired):
             return self._asked(question)
-        except SessionExpired:
-            if self._refreshed:
-                raise refresh.refused(self._admitted, self._opened) from None
+        if not self._refreshed:
+            self._refresh(asked_at)
+            with suppress(SessionExpired):
+                return self._asked(question)
+        self._opened = self._sessions.refresh.newer(self._admitted, self._opened)
+        with suppress(SessionExpired):
+            return self._asked(question)
+        self._sessions.refresh.newer(self._admitted, self._opened)
+        raise Conflict
+
+    def _refresh(self, asked_at: float) -> None:
+        refresh = self._sessions.refresh
         self._refuse_late(asked_at, LATE_S)
         self._opened = refresh(self._admitted, self._opened)
         self._refreshed = True
         self._refuse_late(asked_at, LATE_S + refresh.limits.lease_s)
-        try:
-            return self._asked(question)
-        except SessionExpired:
-            raise refresh.refused(self._admitted, self._opened) from None
 
     def _asked(self, question: Callable[[Org], Answer]) -> Answer:
         answer = question(self._sessions.orgs.org(self._opened.org, self._opened.grant))

@@ -80,7 +80,7 @@ COLLABORATORS: Mapping[str, str] = MappingProxyType(
         "enrol": "admission",
         "grants": "admission",
         "list_flows": "admission sessions",
-        "refresh": "admission breaker commit_grant flights grants refresh_failures",
+        "refresh": "admission breaker commit_grant flights grants insist refresh_failures",
         "run_flow": "admission list_flows sessions",
         "sessions": "admission grants refresh",
     }

@@ -106,7 +106,7 @@ K, LATER = FailureClass, Reason.OUTCOME_UNKNOWN
         (
             RefreshFailed(K.TRANSIENT, Reason.LOGIN_LIMIT, retry_after=3_600),
             (429, "org-limit", "retry"),
-            {},
+            {"cause": Reason.LOGIN_LIMIT},
             "3600",
         ),
         (RefreshFailed(K.UNCERTAIN), (503, "salesforce-unavailable", "retry"), {"cause": LATER}, "45"),

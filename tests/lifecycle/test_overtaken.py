@@ -1,5 +1,7 @@
 """Scenarios 10, 11 and 14: during a refresh somebody else refreshes, signs in again, leaves or is erased."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from tests.lifecycle.instances_fixtures import ENDED_S, OK, Member, told
@@ -19,6 +21,31 @@ def test_who_hears_late_that_the_old_token_is_dead_uses_the_newer_one(ada: Membe
     assert lists[2].header("Authorization") == lists[3].header("Authorization")
     assert (ada.family.asked, len(ada.family.rotations), ada.family.replays) == (2, 1, [])
     assert ada.stands() == (1, 2, "connected", None, False)
+
+
+def test_who_hears_late_that_the_token_is_dead_while_another_refreshes_is_not_sent_to_reconnect(ada: Member) -> None:
+    """Scenario 10. The newer refresh has not been stored yet: nobody can tell, and nothing is over."""
+    ada.expire()
+    with ExitStack() as sleep:
+        late = sleep.enter_context(ada.held(lambda: ada.ask_now(1), answer="oauth-object"))
+        ada.world.later(ENDED_S)
+        with ada.held(lambda: ada.ask_now(0), after=True) as other:
+            sleep.close()
+            assert told(late.result(WAIT_S)) == (503, "salesforce-unavailable", "retry")
+            assert ada.stands()[2] == "connected"
+    assert (told(other.result(WAIT_S)), ada.stands()) == (OK, (1, 2, "connected", None, False))
+
+
+def test_a_late_answer_is_kept_where_another_one_tried_meanwhile_in_vain(ada: Member) -> None:
+    """Scenario 10. The lease is over, another process was turned away and gave its claim back: nothing is lost yet."""
+    ada.expire()
+    with ada.held(lambda: ada.ask_now(1), after=True) as late:
+        ada.world.later(ENDED_S)
+        ada.plan("token", status=429)
+        assert ada.ask_now(0).status_code in {429, 503}
+    assert told(late.result(WAIT_S)) == OK
+    assert (told(ada.ask()), ada.stands()) == (OK, (1, 2, "connected", None, False))
+    assert (ada.family.asked, ada.family.replays) == (2, [])
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before-the-refresh", "after-the-refresh"])

@@ -101,7 +101,7 @@ def test_a_failed_refresh_leaks_nothing(wired: Wired, how: Mapping[str, object])
 @pytest.mark.parametrize("first", [CLIENT_SECRET, OTHER_SECRET], ids=["somebody else's", "secret refused"])
 def test_a_refused_refresh_leaks_nothing(wired: Wired, first: str) -> None:
     grant, facts = wired.exchange()
-    wired.switch(id_url=f"https://{CANARY}.example/id/{facts.org_id}/{CANARY}")
+    wired.switch(id_url=f"https://{CANARY}.example/id/{facts.org_id}/0055gK0000002AbABI")
     client = wired.oauth_client(first, CLIENT_SECRET)
     assert leaks(wired, lambda: client.refresh(facts, grant)) == []
 

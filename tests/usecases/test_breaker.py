@@ -35,7 +35,7 @@ def breaker(time: Time) -> Breaker:
     """Open for ten seconds since now."""
     made = Breaker(time, 10)
     assert made.probe(HOST) is None
-    assert made.open(HOST, FAULT)
+    assert made.open(HOST, FAULT.cause)
     return made
 
 
@@ -58,7 +58,7 @@ def test_a_probe_that_fails_opens_it_again_and_is_no_news(breaker: Breaker, time
     time.seconds += 10
     assert refused(breaker) is None
     time.seconds += 3
-    assert not breaker.open(HOST, FAULT)
+    assert not breaker.open(HOST, FAULT.cause)
     time.seconds += 9
     assert refused(breaker) == 1
 
@@ -66,7 +66,7 @@ def test_a_probe_that_fails_opens_it_again_and_is_no_news(breaker: Breaker, time
 def test_a_success_closes_it_and_the_next_fault_is_news(breaker: Breaker) -> None:
     breaker.close(HOST)
     assert [refused(breaker) for _ in range(3)] == [None] * 3
-    assert breaker.open(HOST, FAULT)
+    assert breaker.open(HOST, FAULT.cause)
 
 
 # Around connections

@@ -62,7 +62,7 @@ def told(world: World) -> list[str]:
     world.cases.end_connection(ada, joined.row.id)
     again = world.connect(ada)
     world.expire_sessions()
-    world.plan("token", answer="too-busy")
+    world.plan("token", status=429, body="{}")
     quietly(world, ada, again.row.id)
     world.plan("token", answer="invalid-client")
     quietly(world, ada, again.row.id)

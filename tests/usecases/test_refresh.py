@@ -154,7 +154,7 @@ def test_who_loses_the_claim_to_another_uses_what_that_one_has_stored(
 
 def test_who_finds_that_the_other_gave_up_makes_the_call(world: World, ada: Principal, expired: str) -> None:
     other = partial(world.instance().list_flows, ada, expired)
-    with world.held("token", lambda: refusal(other), answer="too-busy") as first:
+    with world.held("token", lambda: refusal(other), status=429, body="{}") as first:
         world.interruptions.before("pause", ended(world, first))
         assert world.cases.describe_flow(ada, expired, "Daily_Digest")
     assert isinstance(first.result(), SalesforceUnavailable)
@@ -254,7 +254,7 @@ def test_who_gives_a_claim_back_does_so_over_other_changes_and_takes_nobody_else
         row = replace(world.row(ada), reason=Reason.IP_RESTRICTED)
         world.inside(ada).rows.save_connection(replace(row, claim=theirs or row.claim))
 
-    world.plan("token", answer="too-busy")
+    world.plan("token", status=429, body="{}")
     world.interruptions.before("save_connection", change, call=2)
     assert isinstance(refusal(lambda: world.cases.list_flows(ada, expired)), SalesforceUnavailable)
     assert (world.row(ada).claim, world.row(ada).reason) == (theirs, Reason.IP_RESTRICTED)

@@ -63,10 +63,13 @@ def setup(cause: Reason, action: NextAction = ADMIN) -> tuple[FailureClass, Effe
 
 
 TABLE: list[tuple[dict[str, object], tuple[FailureClass, Effect, Told]]] = [
-    ({"answer": "too-busy"}, transient()),
-    ({"answer": "html"}, transient()),
+    ({"answer": "too-busy"}, UNKNOWN),
+    ({"answer": "html"}, UNKNOWN),
     ({"status": 429, "body": "{}"}, transient()),
-    ({"answer": "login-rate"}, (FailureClass.TRANSIENT, held(R.LOGIN_LIMIT, HOUR_S), (429, RETRY, None, HOUR_S))),
+    (
+        {"answer": "login-rate"},
+        (FailureClass.TRANSIENT, held(R.LOGIN_LIMIT, HOUR_S), (429, RETRY, R.LOGIN_LIMIT, HOUR_S)),
+    ),
     ({"answer": "contention", "times": 4}, transient((503, RETRY, None, 2))),
     ({"answer": "old-contention", "times": 4}, transient((503, RETRY, None, 2))),
     ({"drop": "before"}, UNKNOWN),
@@ -193,9 +196,10 @@ def test_what_an_admin_has_to_change_is_remembered_and_asked_again_after_a_while
         told = refusal(lambda: world.cases.list_flows(ada, expired))
         assert (told.status, told.members, told.retry_after) == (403, {"cause": R.IP_RESTRICTED}, FLOOR_S - second)
         world.clock.move(SECOND)
-    row, _ = world.cases.read_connection(ada, expired)
-    assert (world.asked()["token"], row.shown_state, row.shown_reason) == (1, "connected", R.IP_RESTRICTED)
+    assert world.asked()["token"] == 1
     refusal(lambda: world.cases.list_flows(ada, expired))
+    row, _ = world.cases.read_connection(ada, expired)
+    assert (row.shown_state, row.shown_reason) == ("connected", R.IP_RESTRICTED)
     world.clock.move(FLOOR_S * SECOND)
     assert world.cases.list_flows(ada, expired)
     assert (world.asked()["token"], world.row(ada).reason, world.row(ada).held_until) == (3, None, 0)
@@ -220,8 +224,8 @@ def test_the_second_client_secret_is_tried_once_and_then_used(
             assert refusal(partial(world.cases.describe_flow, ada, connection, flow)).status == 502
     first = world.bench.environment["SALESFORCE_CLIENT_SECRET"]
     used = world.sent("token", "client_secret")
-    assert used == ([first, "second", "second"] if works else [first, "second"] * 2)
-    assert capsys.readouterr().out.count("credentials_refused") == (1 if works else 2)
+    assert used == ([first, "second", "second"] if works else [first, "second"])
+    assert capsys.readouterr().out.count("credentials_refused") == int(works)
     assert (world.row(ada).state, world.row(ada).reason) == (ConnectionState.CONNECTED, None)
 
 

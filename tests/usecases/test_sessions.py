@@ -1,14 +1,15 @@
 """A session in use: renewed once in a call when Salesforce refuses it, and what that costs where nothing helps."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from shared.errors import Conflict, OrgNotAllowed, OrgSetup, SalesforceTimedOut, StoreUnavailable
+from shared.errors import OrgNotAllowed, OrgSetup, SalesforceTimedOut, StoreUnavailable
 from shared.model.connections import ConnectionState, Reason
 from shared.model.events import EventName
 from shared.model.identity import Principal
-from shared.model.requests import CompleteConnection
+from shared.model.requests import CompleteConnection, RunFlowBody
 from shared.usecases.refresh_failures import REFUSED_MS, RefreshLimits
 from shared.usecases.sessions import LATE_S
 from tests.usecases.world_fixtures import FLOOR_MS, MINUTE, SECOND, WAIT_S, World, a_key, refusal
@@ -88,14 +89,28 @@ def test_it_costs_one_token_call_in_ten_minutes_whatever_is_asked_and_the_next_s
         assert refused_again(world, ada, expired) == 600 - 3 * number
         world.clock.move(REFUSED_MS // 200)
     assert world.asked() == {"list": 201, "token": 1}
-    row, _ = world.cases.read_connection(ada, expired)
-    assert (row.shown_state, row.shown_reason) == (ConnectionState.CONNECTED, Reason.SESSION_REFUSED)
+    assert world.cases.read_connection(ada, expired)[0].shown_reason is None
     assert refused_again(world, ada, expired) == 600
     assert world.asked()["token"] == 2
+    row, _ = world.cases.read_connection(ada, expired)
+    assert (row.shown_state, row.shown_reason) == (ConnectionState.CONNECTED, Reason.SESSION_REFUSED)
     world.salesforce.steering.reset()
     assert world.cases.list_flows(ada, expired)
-    assert (world.row(ada).reason, world.row(ada).held_until, world.row(ada).version) == (None, 0, 3)
+    assert (world.row(ada).reason, world.row(ada).version) == (None, 3)
     assert world.asked()["token"] == 2
+
+
+def test_an_answer_to_one_question_gives_no_token_call_to_another_that_is_refused(
+    world: World, ada: Principal, expired: str
+) -> None:
+    world.plan("run", answer="session-expired", times=0)
+    for _ in range(10):
+        elsewhere = world.instance()
+        assert elsewhere.describe_flow(ada, expired, "Daily_Digest")
+        told = refusal(partial(elsewhere.run_flow, ada, expired, "Daily_Digest", a_key(), RunFlowBody(inputs={})))
+        assert isinstance(told, OrgSetup)
+        world.clock.move(REFUSED_MS // 10 - 1)
+    assert world.asked()["token"] == 1
 
 
 def test_a_store_that_is_away_then_costs_nobody_the_answer(world: World, ada: Principal, expired: str) -> None:
@@ -118,22 +133,31 @@ def test_what_salesforce_says_of_a_fresh_session_is_the_cause(
     assert (world.row(ada).state, world.row(ada).reason) == (ConnectionState.CONNECTED, None)
 
 
-def test_a_fresh_session_that_somebody_else_has_ended_meanwhile_is_no_matter_of_setup(
-    world: World, ada: Principal, expired: str
+@pytest.mark.parametrize("refused", [2, 3])
+def test_a_fresh_session_that_a_new_consent_has_ended_meanwhile_is_no_matter_of_setup(
+    world: World, ada: Principal, expired: str, refused: int
 ) -> None:
-    world.plan("list", answer="session-expired", times=2)
-    world.interruptions.before("tenant_and_connection", lambda: world.connect(ada), call=3)
-    assert isinstance(refusal(lambda: world.cases.list_flows(ada, expired)), Conflict)
-    assert world.row(ada).reason is None
+    def again() -> None:
+        world.connect(ada)
+
+    world.plan("list", answer="session-expired", times=refused)
+    world.interruptions.before("tenant_and_connection", again, call=3)
+    if refused == 2:
+        assert world.cases.list_flows(ada, expired)
+    else:
+        assert isinstance(refusal(lambda: world.cases.list_flows(ada, expired)), OrgSetup)
+    assert (world.row(ada).generation, world.asked().get("token", 0)) == (2, 0)
 
 
 @pytest.mark.parametrize(("age_ms", "tokens"), [(FLOOR_MS - 1, 0), (FLOOR_MS, 1)])
 def test_a_young_grant_is_not_refreshed(world: World, ada: Principal, age_ms: int, tokens: int) -> None:
     connection = world.connect(ada).row.id
+    world.plan("describe", answer="session-expired")
+    assert world.cases.describe_flow(ada, connection, "Daily_Digest")  # the first grant was never refreshed, so it may
     world.clock.move(age_ms)
     world.plan("list", answer="session-expired", times=2)
     refused_again(world, ada, connection)
-    assert world.asked().get("token", 0) == tokens
+    assert world.asked()["token"] == 1 + tokens
 
 
 @pytest.mark.parametrize("ahead_ms", [4 * MINUTE, -4 * MINUTE])

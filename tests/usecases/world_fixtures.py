@@ -144,9 +144,11 @@ class World:
             interruptions.passing("pause")
             self.clock.move(int(seconds * SECOND))
 
+        insist = Insist(ticks, pause, os.urandom)
         return RefreshGrant(
             grants=grants,
-            commit=CommitGrant(grants, Insist(ticks, pause, os.urandom), self.events.append),
+            commit=CommitGrant(grants, insist, self.events.append),
+            insist=insist,
             oauth=grants.oauth,
             limits=self.limits,
             breaker=Breaker(ticks, BREAKER_S),
