@@ -82,6 +82,7 @@ PROMISED = {
         "refreshed_at": TOKEN,
         "claim": OURS,
         "held_until": OURS,
+        "doubts": OURS,
     },
     "attempt": {
         "id": TOKEN,
