@@ -22,14 +22,13 @@ class Grants:
 
     def facts(self, admitted: Admitted, row: Connection) -> OrgFacts:
         """What we know of the org, also when the grant is gone."""
-        return OrgFacts.from_bytes(admitted.sealer.open(row.link.org_place(admitted.owner), row.org))
+        return OrgFacts.from_bytes(self._unsealed(admitted, row.link.org_place(admitted.owner), row.org))
 
     def shown(self, admitted: Admitted, row: Connection) -> OrgFacts | None:
-        """What its owner may see of the org: None, with an alarm, where the record does not open."""
+        """What its owner may see of the org: None where the record does not open."""
         try:
             return self.facts(admitted, row)
         except RecordUnreadable:
-            self._alarm(admitted)
             return None
 
     def opened(self, admitted: Admitted, row: Connection) -> OpenConnection:
@@ -37,17 +36,14 @@ class Grants:
         org = self.facts(admitted, row)
         if row.grant is None:
             raise ReconnectNeeded("Connect Salesforce again.", members={"reason": row.reason})
-        raw = admitted.sealer.open(row.link.grant_place(admitted.owner), row.grant)
+        raw = self._unsealed(admitted, row.link.grant_place(admitted.owner), row.grant)
         return OpenConnection(row, org, Grant.from_bytes(raw))
 
     def revocable(self, admitted: Admitted, row: Connection) -> OpenConnection | None:
         """The connection opened to be ended: None where there is nothing left that could be revoked."""
         try:
             return self.opened(admitted, row)
-        except ReconnectNeeded:
-            return None
-        except RecordUnreadable:
-            self._alarm(admitted)
+        except (ReconnectNeeded, RecordUnreadable):
             return None
 
     def revoke(self, org: OrgFacts, grant: Grant) -> bool:
@@ -80,8 +76,13 @@ class Grants:
             doubts=0,
         )
 
-    def _alarm(self, admitted: Admitted) -> None:
-        self.emit(Event(EventName.RECORD_UNREADABLE, {"tenant_id": admitted.tenant.ref}))
+    def _unsealed(self, admitted: Admitted, place: Place, sealed: Sealed) -> bytes:
+        """The secret; RecordUnreadable, with an alarm, where a record is not as it was sealed."""
+        try:
+            return admitted.sealer.open(place, sealed)
+        except RecordUnreadable:
+            self.emit(Event(EventName.RECORD_UNREADABLE, {"tenant_id": admitted.tenant.ref}))
+            raise
 
 
 def refuse_foreign(admitted: Admitted, org: OrgFacts) -> None:

@@ -136,7 +136,7 @@ class Journeys:
             self.plan("list", status, body)
             self.google.ask("GET", f"/v1/connections/{self.google.connections()[0]}/flows")
         world.salesforce.grants.expire_sessions(None)
-        self.plan("token", 503, page)
+        self.plan("token", 429, page)
         self._echo(connection)
         self._echo(connection)
 
