@@ -32,8 +32,8 @@ demo: $(STAMP) ## Run the whole journey and show it (EML=path/to/message.eml for
 run: $(STAMP) ## Serve the app on 127.0.0.1:7071 until Ctrl-C (NAME=value for any setting)
 	@$(BIN)/python -m shared.devkit run
 
-test: $(STAMP) ## Run all tests but the long ones (tests/bench, tests/soak) and the README's
-	@$(BIN)/python -m pytest --ignore=tests/bench --ignore=tests/soak --ignore=tests/readme
+test: $(STAMP) ## Run all tests but the README's
+	@$(BIN)/python -m pytest --ignore=tests/readme
 
 readme: $(STAMP) ## Walk the README's journey as it is written (needs bash, curl and jq)
 	@$(BIN)/python -m pytest tests/readme

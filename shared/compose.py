@@ -175,6 +175,7 @@ def _oauth(s: Settings, hosts: Hosts, pool: Pool, emit: Emit) -> OAuthClient:
         redirect_uri=s.salesforce_redirect_uri,
         connect_s=s.sf_connect_s,
         deadline_s=s.token_deadline_s,
+        ticks=time.monotonic,
     )
 
 

@@ -28,7 +28,7 @@ class Again(StrEnum):
 
 
 class RefreshFailed(Exception):
-    """No fresh grant. It never reaches a client: `usecases/refresh.py` makes a problem of it.
+    """No fresh grant. It never reaches a client: `usecases/refresh_failures.py` makes a problem of it.
 
     `cause` is what to look at, `retry_after` is in seconds.
     """

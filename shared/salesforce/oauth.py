@@ -20,6 +20,7 @@ from shared.errors import (
 )
 from shared.model.connections import SCOPES, Consent, Environment, Grant, OrgFacts, Reason
 from shared.model.refreshing import FailureClass, RefreshFailed
+from shared.ports import Ticks
 from shared.salesforce.client_secrets import ClientSecrets
 from shared.salesforce.faults import Fault, FaultKind, error_of, fault_of
 from shared.salesforce.hosts import Hosts, identity_of, ids_of
@@ -84,6 +85,7 @@ class OAuthClient:
     redirect_uri: str
     connect_s: float
     deadline_s: float
+    ticks: Ticks
 
     def login_origin(self, environment: Environment, my_domain: str | None) -> str:
         """Where to send the user. Raises InputRefused (`/myDomain`)."""
@@ -160,11 +162,19 @@ class OAuthClient:
         return self._revoke(origin, grant.refresh_token or grant.access_token)
 
     def _ask(self, origin: str, form: Mapping[str, str]) -> Reply | Unanswered:
-        """The answer. Refused credentials have used up nothing, so the second client secret is tried once."""
+        """The answer. Refused credentials have used up nothing, so the second client secret is tried once.
+
+        Both tries share one deadline: whoever holds a claim counts on it.
+        """
         reply: Reply | Unanswered = Unanswered.NOT_SENT
+        until = self.ticks() + self.deadline_s
         for secret in self.secrets:
+            left = until - self.ticks()
+            if left <= 0:
+                break
             app = {"client_id": self.client_id, "client_secret": secret}
-            reply = self.pool.post_form(f"{origin}/services/oauth2/token", {**form, **app}, self._wait)
+            wait = min(self.connect_s, left), left
+            reply = self.pool.post_form(f"{origin}/services/oauth2/token", {**form, **app}, wait)
             failed = failure_of(reply)
             if failed is None or failed.cause is not Reason.OUR_CREDENTIALS:
                 if not isinstance(reply, Unanswered):
@@ -265,5 +275,5 @@ def _exchange_error(fault: Fault) -> FlowRunnerError:
 
 def _error(fault: Fault) -> FlowRunnerError:
     error = error_of(fault)
-    # No session is asked for here, so nothing that `grants` could cure may come out of here.
+    # No session is asked for here, so nothing that a refresh could cure may come out of here.
     return SalesforceUnusable() if isinstance(error, SessionExpired) else error

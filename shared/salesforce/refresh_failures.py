@@ -1,4 +1,4 @@
-"""What the answer to a refresh says of the grant, where it brings no fresh one: one table (salesforce-contract 2.7)."""
+"""What the answer to a refresh says of the grant, where it brings no fresh one (salesforce-contract 2.7)."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -17,6 +17,9 @@ from shared.model.connections import Connection, Reason
 from shared.model.refreshing import FailureClass, RefreshFailed
 
 SECOND_MS = 1_000
+SETUP_MS = 60 * SECOND_MS
+"""How long nothing is asked for where an admin has to change something."""
+
 REFUSED_MS = 600 * SECOND_MS
 """How long nothing is asked for where Salesforce refuses even a fresh session."""
 
@@ -114,9 +117,7 @@ HANDLING: Mapping[FailureClass, Handling] = MappingProxyType(
             lambda _, failed: problem_of_ours(failed),
         ),
         FailureClass.ORG_SETUP: Handling(
-            lambda row, failed, limits: row.held(
-                failed.cause or Reason.UNEXPLAINED, row.saved_at + limits.floor_s * SECOND_MS
-            ),
+            lambda row, failed, _: row.held(failed.cause or Reason.UNEXPLAINED, row.saved_at + SETUP_MS),
             lambda row, _: held_back(row),
         ),
     }

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from shared.devkit.salesforce import SalesforceServer, consent
@@ -50,7 +51,7 @@ class Wired:
 
     def oauth_client(self, first: str = CLIENT_SECRET, second: str = "", *, deadline_s: float = 10.0) -> OAuthClient:
         both = ClientSecrets(first, second, self.emitted.append)
-        return OAuthClient(self.hosts, self.pool, CLIENT_ID, both, REDIRECT_URI, 2.0, deadline_s)
+        return OAuthClient(self.hosts, self.pool, CLIENT_ID, both, REDIRECT_URI, 2.0, deadline_s, monotonic)
 
     def rest_orgs(self, *, version: str = "66.0", run_s: float = 10.0, metadata_s: float = 10.0) -> RestOrgs:
         return RestOrgs(self.hosts, self.pool, version, 2.0, run_s, metadata_s)

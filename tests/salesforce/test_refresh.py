@@ -272,6 +272,15 @@ def test_no_other_refusal_is_answered_with_the_second_secret(wired: Wired, answe
     assert list(client.secrets) == [CLIENT_SECRET, OTHER_SECRET]
 
 
+def test_both_secrets_share_one_deadline(wired: Wired) -> None:
+    (grant, facts), client = wired.exchange(), wired.oauth_client(OTHER_SECRET, CLIENT_SECRET, deadline_s=1.0)
+    wired.plan("token", answer="invalid-client", delay=0.7)
+    wired.plan("token", hold_after="for-ever-too")
+    began = monotonic()
+    assert failed(lambda: client.refresh(facts, grant)).kind is K.UNCERTAIN
+    assert 0.9 < monotonic() - began < 1.5
+
+
 def test_a_host_that_takes_neither_secret_changes_nothing_for_others(wired: Wired) -> None:
     (grant, facts), client = wired.exchange(), wired.oauth_client(OTHER_SECRET, "third")
     assert verdict(failed(lambda: client.refresh(facts, grant))) == (K.OPERATOR, C.OUR_CREDENTIALS, None, None)
