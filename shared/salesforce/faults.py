@@ -234,11 +234,6 @@ def error_of(fault: Fault) -> FlowRunnerError | SessionExpired:
     return _ERRORS[fault.kind](fault)
 
 
-def _unexplained(fault: Fault) -> FlowRunnerError:
-    why = "Salesforce does not say why it refuses. Connect again, or ask an admin."
-    return OrgSetup(why, members={"cause": fault.cause}, next_action=NextAction.RECONNECT)
-
-
 def _misconfigured(fault: Fault) -> FlowRunnerError:
     members = {"cause": fault.cause} if fault.cause else {}
     if fault.cause in OURS:
@@ -259,7 +254,7 @@ _ERRORS: Mapping[FaultKind, Callable[[Fault], FlowRunnerError | SessionExpired]]
     {
         FaultKind.SESSION_EXPIRED: lambda _: SessionExpired(),
         FaultKind.RECONNECT: lambda _: ReconnectNeeded("Connect Salesforce again."),
-        FaultKind.UNEXPLAINED: _unexplained,
+        FaultKind.UNEXPLAINED: lambda _: AttemptSpent(),
         FaultKind.REFRESH_CONTENTION: lambda _: SalesforceUnavailable(retry_after=2),
         FaultKind.RESTART_CONNECT: lambda _: AttemptSpent(),
         FaultKind.CODE_EXPIRED: lambda _: AttemptSpent(),

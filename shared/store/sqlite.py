@@ -58,7 +58,7 @@ class SqliteStore:
 
 # An etag is the database's own, drawn anew for each write, so that a row that was deleted and made again
 # never matches what somebody read before.
-_ROW = "SELECT document, etag, saved_at FROM tenants WHERE tenant = :tenant AND id = :id"
+_ROW = "SELECT document, etag FROM tenants WHERE tenant = :tenant AND id = :id"
 _TWO_ROWS = "SELECT id, document, etag, saved_at FROM tenants WHERE tenant = :tenant AND id IN (:first, :second)"
 _CONNECTIONS = """
     SELECT document, etag, saved_at FROM tenants WHERE tenant = :tenant AND owner = :owner ORDER BY connected_at, id"""
@@ -106,9 +106,9 @@ class SqliteTenant:
         """Both rows as they were at one moment."""
         tenant, joined, now = f"t:{self.ref}", f"c:{connection}", self.file.now()
         rows = self.file.read(_TWO_ROWS, {"tenant": self.ref, "first": tenant, "second": joined})
-        found = {key: (document, etag, saved_at) for key, document, etag, saved_at in rows}
+        found = {key: columns for key, *columns in rows}
         row = _named(joined, found.get(joined), connection_of)
-        return _named(tenant, found.get(tenant), tenant_of), row and replace(row, read_at=now)
+        return _named(tenant, found.get(tenant), tenant_of), row and _timed(row, found[joined], now)
 
     def save_tenant(self, tenant: Tenant) -> Tenant:
         """Create or replace the tenant's row. Raises RecordUnreadable for another tenant's."""
@@ -126,7 +126,7 @@ class SqliteTenant:
         """A user's connections, oldest first."""
         now = self.file.now()
         rows = self.file.read(_CONNECTIONS, {"tenant": self.ref, "owner": owner})
-        read = (replace(_row(found, connection_of), read_at=now) for found in rows)
+        read = (_timed(_row(found, connection_of), found, now) for found in rows)
         return [_sound(row, row.owner == owner) for row in read]
 
     def save_connection(self, connection: Connection) -> Connection:
@@ -251,15 +251,21 @@ def _sound(row: Row, belongs: bool) -> Row:  # noqa: FBT001  one fact of one row
 
 
 def _row(found: Found, read: Callable[[object], Row]) -> Row:
-    """The row in a document's text, with its etag and, of a connection, when it was saved."""
-    document, etag, *times = found
+    """The row in a document's text and its etag."""
+    document, etag = found[:2]
     try:
         parsed = json.loads(document, object_pairs_hook=_once)
-        saved_at = sum(int(time) for time in times)
-    except (ValueError, OverflowError, RecursionError):
+    except (ValueError, RecursionError):
         raise RecordUnreadable from None
-    row = replace(read(parsed), etag=etag)
-    return replace(row, saved_at=saved_at) if isinstance(row, Connection) else row
+    return replace(read(parsed), etag=etag)
+
+
+def _timed(row: Connection, found: Found, read_at: int) -> Connection:
+    """The connection with the store's times; when it was saved is the third column."""
+    try:
+        return replace(row, saved_at=int(found[2]), read_at=read_at)
+    except (ValueError, OverflowError):
+        raise RecordUnreadable from None
 
 
 def _stale_run(found: Found) -> Run | None:

@@ -5,7 +5,7 @@ import sqlite3
 import struct
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -71,7 +71,7 @@ class Written(NamedTuple):
 
 
 Values = Mapping[str, str | int | None]
-Found = tuple[str, ...]
+Found = Sequence[str]
 """One row as SQLite gives it; whole numbers stand where a column is one."""
 
 Rows = list[Found]

@@ -121,3 +121,27 @@ def test_a_call_that_gets_no_claim_leaves_the_probe_to_others(world: World, ada:
     world.interruptions.fail("save_connection", StoreUnavailable())
     refusal(lambda: world.cases.list_flows(ada, expired))
     assert world.cases.list_flows(ada, expired)
+
+
+def test_a_probe_that_salesforce_has_no_time_for_leaves_it_to_the_next(
+    world: World, ada: Principal, expired: str
+) -> None:
+    world.plan("token", answer="invalid-client")
+    refusal(lambda: world.cases.list_flows(ada, expired))
+    world.clock.move(BREAKER_S * SECOND)
+    world.plan("token", status=429, body="{}")
+    refusal(lambda: world.cases.list_flows(ada, expired))
+    assert world.cases.list_flows(ada, expired)
+
+
+def test_a_request_of_ours_that_is_refused_for_one_grant_stops_nobody_else_s(
+    world: World, ada: Principal, ben: Principal, expired: str
+) -> None:
+    second = world.connect(ben).row.id
+    world.expire_sessions()
+    world.plan("token", status=400, body='{"error": "invalid_scope"}')
+    for _ in range(2):
+        told = refusal(lambda: world.cases.list_flows(ada, expired))
+        assert (told.status, told.members) == (502, {"cause": Reason.OUR_REQUEST})
+    assert world.asked()["token"] == 1
+    assert world.cases.list_flows(ben, second)

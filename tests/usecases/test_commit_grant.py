@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from shared.errors import ReconnectNeeded, StoreUnavailable
+from shared.errors import KeysUnavailable, ReconnectNeeded, SalesforceUnavailable, StoreUnavailable
 from shared.model.connections import ConnectionState, OpenConnection, Reason
 from shared.model.events import EventName
 from shared.model.identity import Principal
+from tests.usecases.faulty_fixtures import interrupted
 from tests.usecases.world_fixtures import FLOOR_MS, SECOND, World, refusal
 
 COMMIT = 2
@@ -101,6 +102,31 @@ def test_an_unrelated_change_of_the_row_does_not_cost_the_rotated_token(
 # Somebody else meanwhile
 
 
+def test_who_comes_after_the_lease_leaves_another_one_s_claim_alone(world: World, ada: Principal, expired: str) -> None:
+    def claimed_by_another() -> None:
+        world.clock.move(world.limits.lease_ms)
+        world.inside(ada).rows.save_connection(replace(world.row(ada), claim="f" * 32))
+
+    world.interruptions.before("save_connection", claimed_by_another, call=COMMIT)
+    told = refusal(lambda: world.cases.list_flows(ada, expired))
+    assert (type(told), told.retry_after) == (SalesforceUnavailable, 1)
+    assert (world.row(ada).claim, world.row(ada).version, world.approvals()) == ("f" * 32, 1, 1)
+    assert world.told() == [EventName.GRANT_NOT_STORED]
+
+
+def test_a_grant_that_no_key_can_seal_is_revoked_once_its_connection_is_gone(world: World, ada: Principal) -> None:
+    late, admitted = world.connect(ada), world.inside(ada)
+    keyless = replace(admitted, sealer=interrupted(admitted.sealer, world.interruptions))
+    commit = world.cases.list_flows.sessions.refresh.commit
+    world.interruptions.fail("seal", KeysUnavailable())
+    assert isinstance(refusal(lambda: commit(keyless, late, 0)), KeysUnavailable)
+    assert world.approvals() == 1
+    admitted.rows.forget_connection(late.row)
+    world.interruptions.fail("seal", KeysUnavailable())
+    assert isinstance(refusal(lambda: commit(keyless, late, 0)), ReconnectNeeded)
+    assert (world.cases.read_me(ada).connections, world.approvals()) == ([], 0)
+
+
 def test_a_newer_grant_that_came_of_ours_is_used_and_nothing_is_revoked(
     world: World, ada: Principal, expired: str
 ) -> None:
@@ -142,6 +168,17 @@ def test_a_late_word_that_the_old_grant_is_dead_does_not_touch_a_new_consent(
     world.interruptions.before("refresh", lambda: world.connect(ada))
     assert world.cases.list_flows(ada, expired)
     assert (in_use(world, ada).row.generation, world.row(ada).version) == (2, 2)
+
+
+def test_so_does_one_that_no_store_would_have_noted(world: World, ada: Principal, expired: str) -> None:
+    def away() -> None:
+        world.clock.move(world.limits.lease_ms)
+        raise StoreUnavailable
+
+    world.interruptions.before("refresh", lambda: world.connect(ada))
+    world.interruptions.before("save_connection", away, call=COMMIT + 1)  # the new consent is a write, too
+    assert world.cases.list_flows(ada, expired)
+    assert in_use(world, ada).row.generation == 2
 
 
 def test_a_late_grant_is_revoked_after_a_disconnect_and_no_row_comes_back(

@@ -10,10 +10,17 @@ from typing import TypeVar
 
 import pytest
 
-from shared.errors import FlowRunnerError, ReconnectNeeded, RecordUnreadable, SalesforceUnavailable, StoreUnavailable
+from shared.errors import (
+    FlowRunnerError,
+    ReconnectNeeded,
+    RecordUnreadable,
+    SalesforceUnavailable,
+    StoreUnavailable,
+    TenantSuspended,
+)
 from shared.model.connections import STORE_CLOCK_MS, Connection, ConnectionState, Reason
 from shared.model.events import EventName
-from shared.model.identity import Principal
+from shared.model.identity import Principal, TenantState
 from tests.usecases.faulty_fixtures import Killed
 from tests.usecases.world_fixtures import MINUTE, SECOND, WAIT_S, World, refusal
 
@@ -258,6 +265,18 @@ def test_who_gives_a_claim_back_does_so_over_other_changes_and_takes_nobody_else
     world.interruptions.before("save_connection", change, call=2)
     assert isinstance(refusal(lambda: world.cases.list_flows(ada, expired)), SalesforceUnavailable)
     assert (world.row(ada).claim, world.row(ada).reason) == (theirs, Reason.IP_RESTRICTED)
+
+
+def test_a_tenant_that_is_suspended_in_the_middle_of_a_call_gets_no_token(
+    world: World, ada: Principal, expired: str
+) -> None:
+    def suspended() -> None:
+        admitted = world.inside(ada)
+        admitted.rows.save_tenant(replace(admitted.tenant, state=TenantState.SUSPENDED))
+
+    world.interruptions.before("tenant_and_connection", suspended, call=2)
+    assert isinstance(refusal(lambda: world.cases.list_flows(ada, expired)), TenantSuspended)
+    assert "token" not in world.asked()
 
 
 # The same token once more, where it is certainly unused

@@ -236,8 +236,13 @@ def test_a_dead_grant_is_removed_although_the_store_is_away_for_a_moment(
     world: World, ada: Principal, expired: str
 ) -> None:
     world.end_approvals()
+
+    def away() -> None:
+        world.clock.move(5 * SECOND)
+        raise StoreUnavailable
+
     for call in range(2, 7):
-        world.interruptions.fail("save_connection", StoreUnavailable(), call=call)
+        world.interruptions.before("save_connection", away, call=call)
     refusal(lambda: world.cases.list_flows(ada, expired))
     assert world.row(ada).grant is None
     world.clock.move(MINUTE)
@@ -251,6 +256,16 @@ def test_a_doubt_outlives_other_failures(world: World, ada: Principal, expired: 
         told = refusal(lambda: world.cases.list_flows(ada, expired))
         world.clock.move(MINUTE)
     assert told.members == {"reason": R.OUTCOME_UNKNOWN}
+
+
+def test_a_doubt_is_over_with_the_next_fresh_grant(world: World, ada: Principal, expired: str) -> None:
+    world.plan("token", drop="before")
+    refusal(lambda: world.cases.list_flows(ada, expired))
+    assert world.row(ada).doubts == 1
+    world.clock.move(MINUTE)
+    assert world.cases.list_flows(ada, expired)
+    world.end_approvals()
+    assert refusal(lambda: world.instance().list_flows(ada, expired)).members == {"reason": R.GRANT_ENDED}
 
 
 # Idle
