@@ -144,7 +144,7 @@ def test_every_kind_has_an_error_in_our_own_words(kind: FaultKind) -> None:
     ("kind", "slug"),
     [
         (FaultKind.RECONNECT, "reconnect-needed"),
-        (FaultKind.UNEXPLAINED, "org-setup"),
+        (FaultKind.UNEXPLAINED, "attempt-spent"),
         (FaultKind.REFRESH_CONTENTION, "salesforce-unavailable"),
         (FaultKind.RESTART_CONNECT, "attempt-spent"),
         (FaultKind.USER_BLOCKED, "org-setup"),
